@@ -1,0 +1,1 @@
+"""What several notebooks need: data, models, losses, one training loop, latent space, plots, the explorer."""

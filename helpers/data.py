@@ -1,0 +1,147 @@
+"""MNIST as three splits of tensors on the device: no per-image work, an index per batch."""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pooch
+import torch
+from tqdm.auto import tqdm
+
+from helpers.idx import IdxError, read_idx
+
+# SHA-256 of the unpacked bytes: the .gz copies in circulation are packed in different ways
+FILES = {
+    "train-images-idx3-ubyte": ("ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db", (60_000, 28, 28)),
+    "train-labels-idx1-ubyte": ("65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5", (60_000,)),
+    "t10k-images-idx3-ubyte": ("0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7", (10_000, 28, 28)),
+    "t10k-labels-idx1-ubyte": ("ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2", (10_000,)),
+}
+MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
+VALID = 5_000  # images at the end of the training file that are held out
+
+
+@dataclass(frozen=True)
+class Split:
+    """Hold images `x`, (n, 1, 28, 28) float32 in [0, 1], and their labels `y`, (n,) int64, on one device."""
+
+    x: torch.Tensor
+    y: torch.Tensor
+
+    def __post_init__(self):
+        if self.x.ndim != 4 or self.x.dtype != torch.float32:
+            raise ValueError(f"x must be float32 of shape (n, 1, 28, 28), not {self.x.dtype} {tuple(self.x.shape)}")
+        if self.y.shape != self.x.shape[:1] or self.y.dtype != torch.int64:
+            raise ValueError(f"y must be int64 of shape ({len(self.x)},), not {self.y.dtype} {tuple(self.y.shape)}")
+
+    def __len__(self):
+        return len(self.y)
+
+    def __getitem__(self, index):
+        """Return the part that a slice, an index tensor or a mask selects, as a `Split`."""
+        if not isinstance(index, slice | torch.Tensor):
+            raise TypeError(f"a Split takes a slice or a tensor, not {index!r}; for image i write split[i : i + 1]")
+        return Split(self.x[index], self.y[index])
+
+    def __repr__(self):
+        return f"Split({len(self):,} images on {self.x.device})"
+
+    def batches(self, size, generator=None):
+        """Iterate over (x, y) batches of `size` images; the last one is smaller when `size` does not divide evenly.
+
+        With `generator`, a `torch.Generator` on the CPU, every image comes once in random order, the same on every
+        device; without it, in the order of the file.
+        """
+        if size < 1 or len(self) == 0:
+            raise ValueError(f"batches need size >= 1 and a split that is not empty, not size {size} of {self}")
+        if generator is None:
+            return zip(self.x.split(size), self.y.split(size), strict=True)
+        order = torch.randperm(len(self), generator=generator).to(self.x.device)
+        return ((self.x[index], self.y[index]) for index in order.split(size))
+
+
+class Mnist(NamedTuple):
+    """The three splits: fit on `train`, choose on `valid`, report on `test`."""
+
+    train: Split
+    valid: Split
+    test: Split
+
+
+def load_mnist(device=None, directory=None):
+    """Return MNIST as 55,000 train, 5,000 valid and 10,000 test images on `device` (the CPU by default).
+
+    The files are looked for in `directory`, else in the folder that the environment variable MNIST_DIR names, else
+    in this repository's mnist_data/; those that are missing are downloaded there. A file whose bytes are not MNIST's
+    raises `IdxError` and is left as it is.
+
+    valid is the end of the training file, not a random draw: there neighbours share a handwriting (notebook 01
+    measures it), so a block keeps most writers on one side, as between train and test.
+    """
+    if directory is None:
+        directory = os.environ.get("MNIST_DIR") or Path(__file__).resolve().parents[1] / "mnist_data"
+    directory = Path(directory).expanduser()
+
+    _download([name for name in FILES if _find(directory, name) is None], directory)
+    images, labels, test_images, test_labels = (_read(_find(directory, name), name, device) for name in FILES)
+    return Mnist(
+        train=Split(images[:-VALID], labels[:-VALID]),
+        valid=Split(images[-VALID:], labels[-VALID:]),
+        test=Split(test_images, test_labels),
+    )
+
+
+def _find(directory, name):
+    """Return the path of a file under any of its four spellings, or None."""
+    for spelling in (name, name.replace("-idx", ".idx")):
+        for path in (directory / spelling, directory / f"{spelling}.gz"):
+            if os.path.lexists(path):  # a broken link counts: it must be reported, not replaced
+                return path
+    return None
+
+
+def _read(path, name, device):
+    """Read and verify one file: images become floats in [0, 1], labels int64."""
+    sha256, shape = FILES[name]
+    try:
+        array = read_idx(path, sha256)
+    except IdxError as problem:
+        raise IdxError(f"{problem}. Move the file away and run again to download a good copy.") from problem
+    if array.dtype != "uint8" or array.shape != shape:
+        raise IdxError(f"{path}: expected uint8 of shape {shape}, found {array.dtype} of shape {array.shape}")
+    if len(shape) == 1 and array.max() > 9:
+        raise IdxError(f"{path}: expected labels from 0 to 9, found {array.max()}")
+
+    tensor = torch.from_numpy(array).to(device)  # travels as bytes, a quarter of the floats
+    return tensor.long() if len(shape) == 1 else tensor.unsqueeze(1).float().div_(255)  # (n,) or (n, 1, 28, 28)
+
+
+def _download(names, directory):
+    """Fetch the named files from the first mirror that has them; say which to put where when none has."""
+    for name in names:
+        problems = []
+        for mirror in MIRRORS:
+            try:
+                _fetch(f"{mirror}{name}.gz", name, directory)
+                break
+            except (OSError, IdxError) as problem:  # no network, no space, no permission, or not the right bytes
+                problems.append(f"{mirror}{name}.gz: {problem}")
+        else:
+            raise FileNotFoundError(
+                f"MNIST is incomplete and could not be downloaded. Put {', '.join(names)} (each with or without .gz) "
+                f"into {directory}, or set MNIST_DIR to a folder that has them.\nTried " + "\n  and ".join(problems)
+            )
+
+
+def _fetch(url, name, directory):
+    """Download one file, verify it, and only then move it into place."""
+    directory.mkdir(parents=True, exist_ok=True)
+    # a folder of its own on the same disk: the move is atomic, and two downloads at once cannot meet
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".download-") as folder:
+        part = Path(folder) / f"{name}.gz"
+        bar = tqdm(desc=name, unit="B", unit_scale=True)
+        pooch.HTTPDownloader(progressbar=bar, timeout=30)(url, str(part), None)
+        read_idx(part, FILES[name][0])
+        os.replace(part, directory / part.name)

@@ -1,0 +1,46 @@
+# Every target makes its own .venv first, so each one works alone on a fresh machine.
+# Another Python: `make lab PYTHON=python3.12`.
+
+PYTHON ?= python3
+BIN    := .venv/bin
+READY  := .venv/.ready
+
+.PHONY: help run lab test check notebooks retrain bench clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(READY)  ## execute every notebook; the results go to build/
+	$(BIN)/python run.py
+
+lab: $(READY)  ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks
+
+test: $(READY)  ## every test, and every notebook against its committed output
+	$(BIN)/pytest
+
+check: $(READY)  ## the fast loop: style and unit tests, no notebook is run, no browser
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest tests -m "not browser"
+
+notebooks: $(READY)  ## execute the notebooks and write their outputs back, to be committed
+	$(BIN)/python run.py --in-place
+
+retrain: $(READY)  ## train every shipped model from scratch, into models/
+	RETRAIN=1 $(BIN)/python run.py
+	@echo 'models/ is new. The outputs in notebooks/ are still of the old weights: `make notebooks` renews them.'
+
+bench: $(READY)  ## every benchmark, one after another
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+clean:  ## remove results and caches; .venv, data and weights stay
+	rm -rf build .pytest_cache .ruff_cache .hypothesis helpers/__pycache__ tests/__pycache__
+
+# Touched last: an installation that was interrupted starts over.
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("This needs Python 3.11 or newer; \
+	$(PYTHON) is %d.%d. If there is a newer one: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -r requirements.txt
+	@touch $@

@@ -1,0 +1,99 @@
+"""The notebooks as files: executed, portable, readable. Whether they run is tested by nbval."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+
+# Folders that exist on one machine only, and addresses in memory.
+PRIVATE = re.compile(
+    r"(?<![\w.])(/(home|root|tmp|work|Users|usr|opt|var|private)|~)/|[A-Z]:\\\\?Users| at 0x[0-9a-f]{6}"
+)
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+
+
+def python(cell):
+    """Return the cell's syntax tree, its IPython lines (%time, !ls) left out."""
+    return ast.parse("\n".join(line for line in cell.source.splitlines() if not line.startswith(("%", "!"))))
+
+
+def texts(output):
+    """Yield every text of an output that a reader can see."""
+    yield output.get("text", "")
+    yield output.get("evalue", "")
+    yield from output.get("traceback", ())
+    yield from (str(value) for kind, value in output.get("data", {}).items() if not kind.startswith("image/"))
+
+
+def test_they_are_numbered_without_a_gap():
+    numbers = [int(path.stem[:2]) for path in NOTEBOOKS]
+    assert numbers, "there is no notebook"
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def test_is_executed_from_top_to_bottom(notebook):
+    """nbval compares nothing where execution_count is null, so a cell that never ran would always pass."""
+    counts = [cell.execution_count for cell in code_cells(notebook)]
+    assert counts == list(range(1, len(counts) + 1)), "run `make notebooks`"
+
+
+def test_holds_an_error_exactly_where_one_is_announced(notebook):
+    for cell in code_cells(notebook):
+        error = any(output.output_type == "error" for output in cell.outputs)
+        assert error == ("raises-exception" in cell.metadata.get("tags", ())), cell.source
+
+
+def test_runs_on_the_kernel_of_any_machine(notebook):
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+def test_has_no_widget_state(notebook):
+    """GitHub refuses the whole notebook when metadata.widgets lacks its state."""
+    assert "widgets" not in notebook.metadata
+
+
+def test_has_no_semicolon_at_the_end_of_a_cell(notebook):
+    """nbval runs cells without IPython's history, where the semicolon hides nothing."""
+    for cell in code_cells(notebook):
+        assert not cell.source.rstrip().endswith(";"), cell.source
+
+
+def test_has_no_star_import(notebook):
+    for cell in code_cells(notebook):
+        imports = [node for node in ast.walk(python(cell)) if isinstance(node, ast.ImportFrom)]
+        assert not any(alias.name == "*" for node in imports for alias in node.names), cell.source
+
+
+def test_shows_nothing_of_the_machine_it_ran_on(notebook):
+    for cell in code_cells(notebook):
+        for output in cell.outputs:
+            for text in texts(output):
+                assert not PRIVATE.search(text), f"{PRIVATE.search(text)[0]} in the output of: {cell.source}"
+
+
+def test_keeps_its_cells_short(notebook):
+    for cell in code_cells(notebook):
+        assert len(cell.source.splitlines()) <= 30, cell.source
+
+
+def test_introduces_its_code_in_words(notebook):
+    pairs = list(zip(notebook.cells, notebook.cells[1:]))
+    introduced = [above.cell_type == "markdown" for above, cell in pairs if cell.cell_type == "code"]
+    assert sum(introduced) >= 0.8 * len(introduced)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_is_small_enough_to_be_shown_by_code_hosts(path):
+    assert path.stat().st_size < 2_000_000

@@ -14,12 +14,27 @@ from helpers.idx import IdxError, read_idx
 
 # SHA-256 of the unpacked bytes: the .gz copies in circulation are packed in different ways
 FILES = {
-    "train-images-idx3-ubyte": ("ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db", (60_000, 28, 28)),
-    "train-labels-idx1-ubyte": ("65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5", (60_000,)),
-    "t10k-images-idx3-ubyte": ("0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7", (10_000, 28, 28)),
-    "t10k-labels-idx1-ubyte": ("ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2", (10_000,)),
+    "train-images-idx3-ubyte": (
+        (60_000, 28, 28),
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    ),
+    "train-labels-idx1-ubyte": (
+        (60_000,),
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    ),
+    "t10k-images-idx3-ubyte": (
+        (10_000, 28, 28),
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    ),
+    "t10k-labels-idx1-ubyte": (
+        (10_000,),
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ),
 }
-MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
 VALID = 5_000  # images at the end of the training file that are held out
 
 
@@ -32,9 +47,13 @@ class Split:
 
     def __post_init__(self):
         if self.x.ndim != 4 or self.x.dtype != torch.float32:
-            raise ValueError(f"x must be float32 of shape (n, 1, 28, 28), not {self.x.dtype} {tuple(self.x.shape)}")
+            raise ValueError(
+                f"x must be float32 of shape (n, 1, 28, 28), not {self.x.dtype} {tuple(self.x.shape)}"
+            )
         if self.y.shape != self.x.shape[:1] or self.y.dtype != torch.int64:
-            raise ValueError(f"y must be int64 of shape ({len(self.x)},), not {self.y.dtype} {tuple(self.y.shape)}")
+            raise ValueError(
+                f"y must be int64 of shape ({len(self.x)},), not {self.y.dtype} {tuple(self.y.shape)}"
+            )
 
     def __len__(self):
         return len(self.y)
@@ -42,20 +61,24 @@ class Split:
     def __getitem__(self, index):
         """Return the part that a slice, an index tensor or a mask selects, as a `Split`."""
         if not isinstance(index, slice | torch.Tensor):
-            raise TypeError(f"a Split takes a slice or a tensor, not {index!r}; for image i write split[i : i + 1]")
+            raise TypeError(
+                f"a Split takes a slice or a tensor, not {index!r}; for image i write split[i : i + 1]"
+            )
         return Split(self.x[index], self.y[index])
 
     def __repr__(self):
         return f"Split({len(self):,} images on {self.x.device})"
 
     def batches(self, size, generator=None):
-        """Iterate over (x, y) batches of `size` images; the last one is smaller when `size` does not divide evenly.
+        """Iterate over (x, y) batches of `size` images; the last one is smaller when `size` leaves a rest.
 
-        With `generator`, a `torch.Generator` on the CPU, every image comes once in random order, the same on every
-        device; without it, in the order of the file.
+        With `generator`, a `torch.Generator` on the CPU, every image comes once in random order, the same on
+        every device; without it, in the order of the file.
         """
         if size < 1 or len(self) == 0:
-            raise ValueError(f"batches need size >= 1 and a split that is not empty, not size {size} of {self}")
+            raise ValueError(
+                f"batches need size >= 1 and a split that is not empty, not size {size} of {self}"
+            )
         if generator is None:
             return zip(self.x.split(size), self.y.split(size), strict=True)
         order = torch.randperm(len(self), generator=generator).to(self.x.device)
@@ -73,12 +96,12 @@ class Mnist(NamedTuple):
 def load_mnist(device=None, directory=None):
     """Return MNIST as 55,000 train, 5,000 valid and 10,000 test images on `device` (the CPU by default).
 
-    The files are looked for in `directory`, else in the folder that the environment variable MNIST_DIR names, else
-    in this repository's mnist_data/; those that are missing are downloaded there. A file whose bytes are not MNIST's
-    raises `IdxError` and is left as it is.
+    The files are looked for in `directory`, else in the folder that the environment variable MNIST_DIR
+    names, else in this repository's mnist_data/; those that are missing are downloaded there. A file whose
+    bytes are not MNIST's raises `IdxError` and is left as it is.
 
-    valid is the end of the training file, not a random draw: there neighbours share a handwriting (notebook 01
-    measures it), so a block keeps most writers on one side, as between train and test.
+    valid is the end of the training file, not a random draw: neighbours in that file are often by the same
+    hand (notebook 01 measures it), and a block keeps most writers on one side, as between train and test.
     """
     if directory is None:
         directory = os.environ.get("MNIST_DIR") or Path(__file__).resolve().parents[1] / "mnist_data"
@@ -104,7 +127,7 @@ def _find(directory, name):
 
 def _read(path, name, device):
     """Read and verify one file: images become floats in [0, 1], labels int64."""
-    sha256, shape = FILES[name]
+    shape, sha256 = FILES[name]
     try:
         array = read_idx(path, sha256)
     except IdxError as problem:
@@ -115,7 +138,9 @@ def _read(path, name, device):
         raise IdxError(f"{path}: expected labels from 0 to 9, found {array.max()}")
 
     tensor = torch.from_numpy(array).to(device)  # travels as bytes, a quarter of the floats
-    return tensor.long() if len(shape) == 1 else tensor.unsqueeze(1).float().div_(255)  # (n,) or (n, 1, 28, 28)
+    return (
+        tensor.long() if len(shape) == 1 else tensor.unsqueeze(1).float().div_(255)
+    )  # (n,) or (n, 1, 28, 28)
 
 
 def _download(names, directory):
@@ -126,12 +151,14 @@ def _download(names, directory):
             try:
                 _fetch(f"{mirror}{name}.gz", name, directory)
                 break
-            except (OSError, IdxError) as problem:  # no network, no space, no permission, or not the right bytes
+            except (OSError, IdxError) as problem:  # no network, no space, no permission, the wrong bytes
                 problems.append(f"{mirror}{name}.gz: {problem}")
         else:
+            missing = ", ".join(name for name in names if _find(directory, name) is None)
+            tried = "\nTried ".join(["", *problems])
             raise FileNotFoundError(
-                f"MNIST is incomplete and could not be downloaded. Put {', '.join(names)} (each with or without .gz) "
-                f"into {directory}, or set MNIST_DIR to a folder that has them.\nTried " + "\n  and ".join(problems)
+                f"MNIST is incomplete and could not be downloaded. Put {missing} (each with or without .gz) "
+                f"into {directory}, or set MNIST_DIR to a folder that has them.{tried}"
             )
 
 
@@ -139,9 +166,11 @@ def _fetch(url, name, directory):
     """Download one file, verify it, and only then move it into place."""
     directory.mkdir(parents=True, exist_ok=True)
     # a folder of its own on the same disk: the move is atomic, and two downloads at once cannot meet
-    with tempfile.TemporaryDirectory(dir=directory, prefix=".download-") as folder:
+    with (
+        tempfile.TemporaryDirectory(dir=directory, prefix=".download-") as folder,
+        tqdm(desc=name, unit="B", unit_scale=True, total=1) as bar,  # pooch sets the real total
+    ):
         part = Path(folder) / f"{name}.gz"
-        bar = tqdm(desc=name, unit="B", unit_scale=True)
         pooch.HTTPDownloader(progressbar=bar, timeout=30)(url, str(part), None)
-        read_idx(part, FILES[name][0])
+        read_idx(part, FILES[name][1])
         os.replace(part, directory / part.name)

@@ -1,4 +1,4 @@
-"""Read IDX, the file format of MNIST: a four-byte magic number, the sizes, then the values, all big-endian."""
+"""Read IDX, the file format of MNIST: four bytes of type and rank, the sizes, then the values, big-endian."""
 
 import gzip
 import hashlib
@@ -15,14 +15,14 @@ CHUNK = 2**20  # bytes unpacked at a time
 
 
 class IdxError(ValueError):
-    """The file is not what an IDX file must be; the message names the file, what was expected and what was found."""
+    """A file that is not good IDX; the message names the file, what was expected and what was found."""
 
 
 def read_idx(path, sha256=None, max_bytes=2**28):
     """Return the array stored in an IDX file, raw or gzip, in native byte order and writable.
 
-    `sha256`, when given, is the hex digest that the unpacked file must have. `max_bytes` bounds the size of the
-    array (256 MiB; MNIST's largest file needs 47 MB), so that a small gzip file cannot fill the memory.
+    `sha256`, when given, is the hex digest that the unpacked file must have. `max_bytes` bounds the array
+    (256 MiB; MNIST's largest needs 47 MB), so that a small gzip file cannot fill the memory.
     Every file that cannot be read, for whatever reason, raises `IdxError`.
 
     Format: the end of http://yann.lecun.com/exdb/mnist/, kept at https://web.archive.org.
@@ -40,14 +40,16 @@ def read_idx(path, sha256=None, max_bytes=2**28):
                     return _read(unpacked, path, None, sha256, max_bytes)
             return _read(file, path, os.fstat(file.fileno()).st_size, sha256, max_bytes)
     except (OSError, EOFError, zlib.error) as problem:  # EOFError: gzip stopped half-way
-        raise _error(path, "a readable IDX file", problem) from problem
+        raise _error(path, "a readable IDX file", getattr(problem, "strerror", None) or problem) from problem
 
 
 def _read(file, path, length, sha256, max_bytes):
     """Read one array from an open file of `length` bytes (None: not known before it is unpacked)."""
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in TYPES or magic[3] == 0:
-        raise _error(path, "a magic number 00 00, type 08 09 0b 0c 0d or 0e, rank >= 1", magic.hex(" ") or "no bytes")
+        raise _error(
+            path, "a magic number 00 00, type 08 09 0b 0c 0d or 0e, rank >= 1", magic.hex(" ") or "no bytes"
+        )
     dtype, rank = np.dtype(TYPES[magic[2]]), magic[3]
 
     sizes = file.read(4 * rank)
@@ -56,7 +58,9 @@ def _read(file, path, length, sha256, max_bytes):
     shape = struct.unpack(f">{rank}I", sizes)
     promised = math.prod(shape) * dtype.itemsize  # Python integers: cannot overflow
     if promised > max_bytes:
-        raise _error(path, f"at most {max_bytes} bytes of values", f"a header that promises {promised}, shape {shape}")
+        raise _error(
+            path, f"at most {max_bytes} bytes of values", f"a header that promises {promised}, shape {shape}"
+        )
     if length is not None and length != 4 + 4 * rank + promised:
         raise _error(path, f"{4 + 4 * rank + promised} bytes for shape {shape}", f"{length}")
 

@@ -1,0 +1,22 @@
+"""Fixtures that several test files share."""
+
+import struct
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("shared machine", deadline=None)  # a slow moment is not a failure
+settings.load_profile("shared machine")
+
+CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
+
+
+@pytest.fixture(scope="session")
+def idx_bytes():
+    """Return the function that writes an array as the bytes of its IDX file."""
+
+    def write(array):
+        header = struct.pack(f">4B{array.ndim}I", 0, 0, CODES[array.dtype.str[1:]], array.ndim, *array.shape)
+        return header + array.astype(array.dtype.newbyteorder(">")).tobytes()
+
+    return write

@@ -1,0 +1,277 @@
+"""MNIST arrives whole and verified, or an error says which file to look at; no bad file is ever replaced."""
+
+import gzip
+import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import data
+from helpers.data import Split, load_mnist
+from helpers.idx import IdxError
+
+TRAIN, TEST, VALID = 40, 10, 7
+
+
+@pytest.fixture
+def contents(idx_bytes, monkeypatch):
+    """Make a small MNIST the expected one and return its files' unpacked bytes by name."""
+    rng = np.random.default_rng(0)
+    arrays = {
+        "train-images-idx3-ubyte": rng.integers(0, 256, (TRAIN, 28, 28), "u1"),
+        "train-labels-idx1-ubyte": rng.integers(0, 10, TRAIN, "u1"),
+        "t10k-images-idx3-ubyte": rng.integers(0, 256, (TEST, 28, 28), "u1"),
+        "t10k-labels-idx1-ubyte": rng.integers(0, 10, TEST, "u1"),
+    }
+    contents = {name: idx_bytes(array) for name, array in arrays.items()}
+    expect(monkeypatch, contents, {name: array.shape for name, array in arrays.items()})
+    monkeypatch.setattr(data, "VALID", VALID)
+    monkeypatch.setattr(data, "MIRRORS", ("http://127.0.0.1:9/",))  # nobody answers there
+    return contents
+
+
+def expect(monkeypatch, contents, shapes):
+    files = {name: (shapes[name], hashlib.sha256(contents[name]).hexdigest()) for name in contents}
+    monkeypatch.setattr(data, "FILES", files)
+
+
+def fill(directory, contents):
+    for name, content in contents.items():
+        (directory / f"{name}.gz").write_bytes(gzip.compress(content))
+
+
+@pytest.fixture
+def mirror(contents, tmp_path, monkeypatch):
+    """Serve `tmp_path`/mirror on 127.0.0.1, filled with the small MNIST, as the only mirror."""
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    fill(folder, contents)
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        monkeypatch.setattr(data, "MIRRORS", (f"http://127.0.0.1:{server.server_port}/",))
+        yield folder
+        server.shutdown()
+
+
+def test_the_shipped_files():
+    mnist = load_mnist(torch.device("cpu"))
+    assert [len(split) for split in mnist] == [55_000, 5_000, 10_000]
+    for split in mnist:
+        assert split.x.shape == (len(split), 1, 28, 28) and split.x.dtype == torch.float32
+        assert split.x.min() == 0 and split.x.max() == 1
+        assert split.y.dtype == torch.int64 and split.y.unique().tolist() == list(range(10))
+    assert mnist.train.y[:5].tolist() == [5, 0, 4, 1, 9]
+    assert mnist.test.y[:5].tolist() == [7, 2, 1, 0, 4]
+    assert mnist.train.x.mean() == pytest.approx(0.1307, abs=2e-4)
+
+
+@pytest.mark.parametrize("dot", [False, True])
+@pytest.mark.parametrize("packed", [False, True])
+def test_four_spellings(contents, tmp_path, dot, packed):
+    for name, content in contents.items():
+        name = name.replace("-idx", ".idx") if dot else name
+        (tmp_path / (f"{name}.gz" if packed else name)).write_bytes(
+            gzip.compress(content) if packed else content
+        )
+    mnist = load_mnist(directory=tmp_path)
+    assert [len(split) for split in mnist] == [TRAIN - VALID, VALID, TEST]
+    pixels = np.frombuffer(contents["train-images-idx3-ubyte"], "u1", offset=16).reshape(TRAIN, 1, 28, 28)
+    assert torch.cat([mnist.train.x, mnist.valid.x]).numpy() == pytest.approx(pixels / 255)
+    assert mnist.valid.y.tolist() == list(contents["train-labels-idx1-ubyte"][-VALID:])
+
+
+def test_mnist_dir_moves_the_folder(contents, tmp_path, monkeypatch):
+    folder = tmp_path / "Ziffern äß 数字"
+    folder.mkdir()
+    fill(folder, contents)
+    monkeypatch.setenv("MNIST_DIR", str(folder))
+    assert len(load_mnist().test) == TEST
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[: len(b) // 2], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda b: b""]
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_damaged_file_is_named_and_kept(mirror, contents, tmp_path, damage, packed):
+    name = "train-labels-idx1-ubyte"
+    damaged = damage(gzip.compress(contents[name]) if packed else contents[name])
+    path = tmp_path / (f"{name}.gz" if packed else name)
+    path.write_bytes(damaged)
+    with pytest.raises(IdxError, match=f"{path}: expected .*Move the file away and run again"):
+        load_mnist(directory=tmp_path)
+    assert path.read_bytes() == damaged
+    path.unlink()  # what the message says to do
+    assert len(load_mnist(directory=tmp_path).test) == TEST
+
+
+def test_broken_link_is_named_and_kept(mirror, tmp_path):
+    link = tmp_path / "t10k-labels-idx1-ubyte"
+    link.symlink_to(tmp_path / "gone")
+    with pytest.raises(IdxError, match=f"{link}: .*No such file"):
+        load_mnist(directory=tmp_path)
+    assert link.is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("train-labels-idx1-ubyte", np.full(TRAIN, 10, "u1"), "labels from 0 to 9, found 10"),
+        (
+            "train-labels-idx1-ubyte",
+            np.zeros(TRAIN - 1, "u1"),
+            r"shape \(40,\), found uint8 of shape \(39,\)",
+        ),
+        ("t10k-labels-idx1-ubyte", np.full(TEST, -1, "i1"), "expected uint8 .*, found int8"),
+        (
+            "t10k-images-idx3-ubyte",
+            np.zeros((TEST, 32, 32), "u1"),
+            r"\(10, 28, 28\), found uint8 of shape \(10, 32, 32\)",
+        ),
+    ],
+)
+def test_content_that_is_not_mnist(contents, tmp_path, monkeypatch, idx_bytes, name, array, message):
+    """Even if the digest were right: counts, sizes, types and labels are checked on their own."""
+    contents[name] = idx_bytes(array)
+    expect(monkeypatch, contents, {name: shape for name, (shape, _) in data.FILES.items()})
+    fill(tmp_path, contents)
+    with pytest.raises(IdxError, match=message):
+        load_mnist(directory=tmp_path)
+
+
+def test_missing_files_are_downloaded_once(mirror, contents, tmp_path):
+    folder = tmp_path / "new" / "folder"
+    assert len(load_mnist(directory=folder).test) == TEST
+    assert sorted(path.name for path in folder.iterdir()) == sorted(f"{name}.gz" for name in contents)
+    for path in mirror.iterdir():
+        path.unlink()
+    assert len(load_mnist(directory=folder).test) == TEST
+
+
+def test_only_what_is_missing_is_downloaded(mirror, contents, tmp_path):
+    fill(tmp_path, contents)
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").unlink()
+    before = (tmp_path / "t10k-images-idx3-ubyte.gz").stat()
+    load_mnist(directory=tmp_path)
+    after = (tmp_path / "t10k-images-idx3-ubyte.gz").stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+def test_second_mirror_helps_when_the_first_sends_something_else(mirror, tmp_path, monkeypatch):
+    wrong = mirror / "login"
+    wrong.mkdir()
+    for name in data.FILES:
+        (wrong / f"{name}.gz").write_text("<!DOCTYPE html> please sign in")
+    monkeypatch.setattr(
+        data, "MIRRORS", (f"{data.MIRRORS[0]}login/", f"{data.MIRRORS[0]}absent/", *data.MIRRORS)
+    )
+    assert len(load_mnist(directory=tmp_path / "new").test) == TEST
+
+
+def test_wrong_download_never_takes_its_place(mirror, tmp_path):
+    (mirror / "t10k-images-idx3-ubyte.gz").write_bytes(b"\x1f\x8b half of a file")
+    folder = tmp_path / "new"
+    with pytest.raises(
+        FileNotFoundError, match=r"Put t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte .* into"
+    ):
+        load_mnist(directory=folder)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "train-images-idx3-ubyte.gz",
+        "train-labels-idx1-ubyte.gz",
+    ]
+
+
+def test_two_downloads_at_once(mirror, tmp_path):
+    with ThreadPoolExecutor(2) as pool:
+        for mnist in pool.map(lambda _: load_mnist(directory=tmp_path / "new"), range(2)):
+            assert len(mnist.test) == TEST
+
+
+def test_offline_says_which_files_to_put_where(contents, tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        load_mnist(directory=tmp_path)
+    for part in (*contents, str(tmp_path), "MNIST_DIR", *data.MIRRORS):
+        assert part in str(error.value)
+
+
+def test_folder_that_cannot_be_made(contents, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileNotFoundError, match="could not be downloaded"):
+        load_mnist(directory=tmp_path / "file" / "folder")
+
+
+@pytest.fixture
+def split():
+    return Split(torch.rand(23, 1, 28, 28), torch.arange(23) % 10)
+
+
+def test_split_takes_slices_indices_and_masks(split):
+    assert len(split[5:9]) == 4 and split[5:9].x.equal(split.x[5:9])
+    assert split[torch.tensor([3, 3, 1])].y.tolist() == [3, 3, 1]
+    assert split[split.y == 2].y.tolist() == [2, 2, 2]
+    assert len(split[:0]) == 0
+    assert repr(split) == "Split(23 images on cpu)"
+
+
+@pytest.mark.parametrize("index", [3, (0, 1), [1, 2], None, np.int64(3)])
+def test_split_refuses_other_indices(split, index):
+    with pytest.raises(TypeError, match=r"for image i write split\[i : i \+ 1\]"):
+        split[index]
+
+
+def test_split_cannot_be_unpacked_by_mistake(split):
+    with pytest.raises(TypeError):
+        _x, _y = split
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "name"),
+    [
+        (torch.rand(4, 28, 28), torch.zeros(4, dtype=torch.int64), "x must"),
+        (torch.zeros(4, 1, 28, 28, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64), "x must"),
+        (torch.rand(4, 1, 28, 28), torch.zeros(5, dtype=torch.int64), "y must"),
+        (torch.rand(4, 1, 28, 28), torch.zeros(4), "y must"),
+    ],
+)
+def test_split_refuses_what_the_models_do_not_take(x, y, name):
+    with pytest.raises(ValueError, match=name):
+        Split(x, y)
+
+
+def test_batches_in_order(split):
+    batches = list(split.batches(10))
+    assert [len(y) for _, y in batches] == [10, 10, 3]
+    assert torch.cat([x for x, _ in batches]).equal(split.x)
+    assert torch.cat([y for _, y in batches]).equal(split.y)
+
+
+def test_batches_shuffled(split):
+    def epoch(generator):
+        batches = list(split.batches(10, generator))
+        assert [len(y) for _, y in batches] == [10, 10, 3]
+        return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
+
+    x, y = epoch(torch.Generator().manual_seed(1))
+    order = [int((split.x == image).flatten(1).all(1).nonzero()) for image in x]
+    assert sorted(order) == list(range(23)) and order != list(range(23))
+    assert y.tolist() == [order[i] % 10 for i in range(23)]  # labels travel with their images
+
+    generator = torch.Generator().manual_seed(1)
+    assert epoch(generator)[0].equal(x)  # the same seed, the same order
+    assert not epoch(generator)[0].equal(x)  # the next epoch, another order
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_batches_refuses_a_size_early(split, size):
+    with pytest.raises(ValueError, match="size >= 1"):
+        split.batches(size)
+
+
+def test_batches_refuses_an_empty_split_early(split):
+    with pytest.raises(ValueError, match="not empty"):
+        split[:0].batches(10)

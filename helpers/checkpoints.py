@@ -1,0 +1,127 @@
+"""Save and load weights that explain themselves.
+
+A checkpoint is one file, readable with `weights_only=True`: the model's class and `config` (enough to rebuild it), the
+`recipe` it was trained with, its `history`, its `state` in half precision, and a SHA-256 over all of these. torch's own
+format loads a flipped bit without a word; this one refuses it.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+
+from helpers.training import fit
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, damaged, or of another model."""
+
+
+def models_dir():
+    """Return the folder of the weights: the environment variable MODELS_DIR, else `models/` of the checkout."""
+    return Path(os.environ.get("MODELS_DIR") or Path(__file__).parents[1] / "models")
+
+
+def save(name, model, history, recipe=None):
+    """Write `model` and its history to NAME.pt in the models folder, in half precision, all or nothing.
+
+    Raises ValueError for weights that are not finite in half precision, OSError when the folder cannot be written; an
+    older file of that name then stays as it was.
+    """
+    path = models_dir() / f"{name}.pt"
+    state = {key: _half(value) for key, value in model.state_dict().items()}
+    bad = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if bad:
+        raise ValueError(f"{name}: weights must be finite in half precision, these are not: {', '.join(bad)}")
+    header = _plain({"model": type(model).__name__, "config": model.config, "recipe": recipe or {}, "history": history})
+    content = header | {"state": state, "sha256": _digest(header, state)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A name of our own in the same folder: two writers never meet, and os.replace stays on one file system.
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load(name, model_class, device="cpu"):
+    """Rebuild the model stored as NAME.pt in the models folder.
+
+    Returns (model in eval mode on `device`, history). Raises CheckpointError, naming the file, when it is missing,
+    damaged, not one of ours, or holds another class than `model_class`.
+    """
+    path = models_dir() / f"{name}.pt"
+    content = _read(path)
+    if content["model"] != model_class.__name__:
+        raise CheckpointError(f"{path}: expected a {model_class.__name__}, found a {content['model']}")
+    try:
+        model = model_class(**content["config"])
+        model.load_state_dict(content["state"])
+    except (TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: does not fit {model_class.__name__} as it is now: {error}") from error
+    return model.to(device).eval(), content["history"]
+
+
+def load_or_train(name, model, loss, train, valid, **settings):
+    """Load NAME.pt if it was made by this very recipe, else `fit` the model with it and save.
+
+    The recipe is the model's config, the loss and the settings of `fit`. RETRAIN=1 in the environment always trains.
+    What is returned has always been through the file, so fresh and shipped weights are rounded alike.
+
+    Returns (model in eval mode, on the device of `train`, and its history).
+    """
+    recipe = _plain({"loss": loss, **settings})
+    path = models_dir() / f"{name}.pt"
+    if os.environ.get("RETRAIN") != "1" and path.exists():
+        stored = _read(path)
+        found = {"model": stored["model"], "config": stored["config"], "recipe": stored["recipe"]}
+        if found == {"model": type(model).__name__, "config": _plain(model.config), "recipe": recipe}:
+            print(f"{path.name}: loaded")
+            return load(name, type(model), train.x.device)
+        print(f"{path.name}: made by another recipe, training anew")
+    history = fit(model, loss, train, valid, **settings)
+    save(name, model, history, recipe)
+    return load(name, type(model), train.x.device)
+
+
+def _read(path):
+    """Return the verified content of a checkpoint, its state in float32."""
+    if not path.exists():
+        raise CheckpointError(f"{path}: not found; run the notebook that trains it, or `git checkout {path.name}`")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        header = {key: content[key] for key in ("model", "config", "recipe", "history")}
+        intact = content["sha256"] == _digest(header, content["state"])
+    except Exception as error:  # a damaged zip or pickle can raise almost anything
+        raise CheckpointError(f"{path}: not a checkpoint of this project, or damaged: {error}") from error
+    if not intact:
+        raise CheckpointError(f"{path}: damaged, its content does not match its SHA-256")
+    state = {k: v.float() if v.is_floating_point() else v for k, v in content["state"].items()}
+    return header | {"state": state}
+
+
+def _half(tensor):
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.half() if tensor.is_floating_point() else tensor
+
+
+def _plain(value):
+    """Reduce to what JSON holds, functions by their name, so that a recipe compares equal after a round trip."""
+    return json.loads(json.dumps(value, default=lambda function: function.__name__))
+
+
+def _digest(header, state):
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for key in sorted(state):
+        digest.update(f"{key} {state[key].dtype} {tuple(state[key].shape)}".encode())
+        digest.update(state[key].numpy().tobytes())
+    return digest.hexdigest()

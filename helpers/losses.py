@@ -1,0 +1,49 @@
+"""Losses and metrics of one shape: `loss(model, x, y)` is a scalar, the batch mean of a per-image value.
+
+The loss owns the forward pass, so one training loop serves every model.
+"""
+
+import torch.nn.functional as F
+
+
+def cross_entropy(model, x, y):
+    """Classification loss in nats per image."""
+    return F.cross_entropy(model(x).float(), y)
+
+
+def accuracy(model, x, y):
+    """Share of images whose largest logit is the label, in [0, 1]."""
+    return (model(x).argmax(1) == y).float().mean()
+
+
+def squared_error(model, x, y):
+    """Squared reconstruction error of an autoencoder, summed over the 784 pixels in [0, 1]."""
+    return (model(x).float() - x).square().flatten(1).sum(1).mean()
+
+
+def negative_elbo(model, x, y):
+    """Negative evidence lower bound of a VAE, reconstruction + KL, in nats (Kingma & Welling 2014, eq. 10)."""
+    logits, mu, logvar = model(x)
+    return (reconstruction_nats(logits, x) + kl_nats(mu, logvar)).mean()
+
+
+def reconstruction(model, x, y):
+    """The reconstruction term of `negative_elbo`, in nats per image."""
+    logits, _, _ = model(x)
+    return reconstruction_nats(logits, x).mean()
+
+
+def kl(model, x, y):
+    """The KL term of `negative_elbo`, in nats per image."""
+    return kl_nats(*model.encode(x)).mean()
+
+
+def reconstruction_nats(logits, x):
+    """Binary cross-entropy between pixel logits and grey levels, summed per image: (n, 1, 28, 28) twice -> (n,)."""
+    return F.binary_cross_entropy_with_logits(logits.float(), x, reduction="none").flatten(1).sum(1)
+
+
+def kl_nats(mu, logvar):
+    """KL(N(mu, exp(logvar)) || N(0, I)) per image: (n, d) twice -> (n,) (Kingma & Welling 2014, appendix B)."""
+    mu, logvar = mu.float(), logvar.float()
+    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(1)

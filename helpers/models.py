@@ -1,0 +1,187 @@
+"""The networks, in their shortest readable form.
+
+Every model takes images of shape (n, 1, 28, 28) in [0, 1]; one that prefers another range converts inside `forward`.
+`model.config` holds the keyword arguments that rebuild it.
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+MEAN, STD = 0.1307, 0.3081  # of all pixels of the MNIST training images
+
+
+def normalise(x):
+    """Shift and scale images in [0, 1] to mean 0 and standard deviation 1 over the MNIST training set."""
+    return (x - MEAN) / STD
+
+
+class CNN(nn.Module):
+    """Classify digits with two convolutions and two linear layers (after LeCun et al. 1998, section II).
+
+    (n, 1, 28, 28) images in [0, 1] -> (n, classes) logits.
+    """
+
+    def __init__(self, channels=(32, 64), hidden=128, classes=10):
+        super().__init__()
+        self.config = {"channels": tuple(channels), "hidden": hidden, "classes": classes}
+        first, second = channels
+        self.features = nn.Sequential(
+            nn.Conv2d(1, first, 3),  # (n, 32, 26, 26)
+            nn.ReLU(),
+            nn.MaxPool2d(2),  # (n, 32, 13, 13)
+            nn.Conv2d(first, second, 3),  # (n, 64, 11, 11)
+            nn.ReLU(),
+            nn.MaxPool2d(2),  # (n, 64, 5, 5)
+        )
+        self.head = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(second * 5 * 5, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, classes),
+        )
+
+    def forward(self, x):
+        return self.head(self.features(normalise(x)))
+
+
+class VariationalAutoencoder(nn.Module):
+    """Encode an image as a Gaussian over codes z, decode z as Bernoulli logits per pixel (Kingma & Welling 2014).
+
+    A subclass provides `encoder`, images -> (n, features), and `decoder`, (n, latent_dim) -> (n, 1, 28, 28) logits.
+    """
+
+    def __init__(self, encoder, features, decoder, latent_dim):
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.encoder = encoder
+        self.mu = nn.Linear(features, latent_dim)
+        self.logvar = nn.Linear(features, latent_dim)
+        self.decoder = decoder
+
+    def encode(self, x):
+        """Return mu and logvar of q(z|x), each (n, latent_dim)."""
+        h = self.encoder(x)
+        return self.mu(h), self.logvar(h)
+
+    def decode_logits(self, z):
+        """Return pixel logits, (n, 1, 28, 28), for codes z, (n, latent_dim)."""
+        return self.decoder(z)
+
+    def decode(self, z):
+        """Return images in [0, 1], (n, 1, 28, 28), for codes z, (n, latent_dim)."""
+        return torch.sigmoid(self.decode_logits(z))
+
+    def forward(self, x):
+        """Return (logits, mu, logvar); z is drawn once per image."""
+        mu, logvar = self.encode(x)
+        return self.decode_logits(reparameterise(mu, logvar)), mu, logvar
+
+
+def reparameterise(mu, logvar):
+    """Draw z ~ N(mu, exp(logvar)) so that gradients reach mu and logvar (Kingma & Welling 2014, section 2.4)."""
+    return mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
+
+
+def dense(sizes, activation):
+    """Stack Linear layers of the given sizes, each followed by the activation."""
+    layers = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), activation()]
+    return layers
+
+
+class VAE(VariationalAutoencoder):
+    """Variational autoencoder of linear layers; `encoder` and `decoder` are the widths of their hidden layers."""
+
+    def __init__(self, latent_dim=2, encoder=(400,), decoder=(400,), activation="ReLU"):
+        act = getattr(nn, activation)
+        super().__init__(
+            nn.Sequential(nn.Flatten(), *dense((784, *encoder), act)),
+            encoder[-1],
+            nn.Sequential(
+                *dense((latent_dim, *decoder), act), nn.Linear(decoder[-1], 784), nn.Unflatten(1, (1, 28, 28))
+            ),
+            latent_dim,
+        )
+        self.config = {
+            "latent_dim": latent_dim,
+            "encoder": tuple(encoder),
+            "decoder": tuple(decoder),
+            "activation": activation,
+        }
+
+
+class ConvVAE(VariationalAutoencoder):
+    """Variational autoencoder of three convolutions and three transposed convolutions."""
+
+    def __init__(self, latent_dim=20, channels=(32, 64, 128), hidden=256):
+        a, b, c = channels
+        super().__init__(
+            nn.Sequential(
+                nn.Conv2d(1, a, 3, stride=2, padding=1),  # (n, 32, 14, 14)
+                nn.SiLU(),
+                nn.Conv2d(a, b, 3, stride=2, padding=1),  # (n, 64, 7, 7)
+                nn.SiLU(),
+                nn.Conv2d(b, c, 3, padding=1),  # (n, 128, 7, 7)
+                nn.SiLU(),
+                nn.Flatten(),
+                nn.Linear(c * 7 * 7, hidden),
+                nn.SiLU(),
+            ),
+            hidden,
+            nn.Sequential(
+                nn.Linear(latent_dim, c * 7 * 7),
+                nn.SiLU(),
+                nn.Unflatten(1, (c, 7, 7)),
+                nn.ConvTranspose2d(c, b, 4, stride=2, padding=1),  # (n, 64, 14, 14)
+                nn.SiLU(),
+                nn.ConvTranspose2d(b, a, 4, stride=2, padding=1),  # (n, 32, 28, 28)
+                nn.SiLU(),
+                nn.ConvTranspose2d(a, 1, 3, padding=1),  # (n, 1, 28, 28)
+            ),
+            latent_dim,
+        )
+        self.config = {"latent_dim": latent_dim, "channels": tuple(channels), "hidden": hidden}
+
+
+class CAE(nn.Module):
+    """Convolutional autoencoder with `latent_dim` numbers in the middle.
+
+    It works in [-1, 1], the range of its tanh, and takes and returns images in [0, 1].
+    """
+
+    def __init__(self, latent_dim=32):
+        super().__init__()
+        self.config = {"latent_dim": latent_dim}
+        self.latent_dim = latent_dim
+        self.encoder = nn.Sequential(
+            nn.Conv2d(1, 16, 3, stride=2, padding=1),  # (n, 16, 14, 14)
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1),  # (n, 32, 7, 7)
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(32 * 7 * 7, latent_dim),
+        )
+        self.decoder = nn.Sequential(
+            nn.Linear(latent_dim, 32 * 7 * 7),
+            nn.ReLU(),
+            nn.Unflatten(1, (32, 7, 7)),
+            nn.ConvTranspose2d(32, 16, 3, stride=2, padding=1, output_padding=1),  # (n, 16, 14, 14)
+            nn.ReLU(),
+            nn.ConvTranspose2d(16, 1, 3, stride=2, padding=1, output_padding=1),  # (n, 1, 28, 28)
+            nn.Tanh(),
+        )
+
+    def encode(self, x):
+        """Return the codes, (n, latent_dim)."""
+        return self.encoder(2 * x - 1)
+
+    def decode(self, z):
+        """Return images in [0, 1], (n, 1, 28, 28), for codes z, (n, latent_dim)."""
+        return (self.decoder(z) + 1) / 2
+
+    def forward(self, x):
+        """Return the reconstruction, (n, 1, 28, 28) in [0, 1]."""
+        return self.decode(self.encode(x))

@@ -1,0 +1,143 @@
+"""A small family of figure verbs. Each draws one figure, shows it, and returns None."""
+
+import math
+
+import matplotlib.pyplot as plt
+import torch
+
+from helpers.palette import PALETTE
+
+INK = "#222222"
+TRAIN, VALID = "#9a9a9a", "#0a5fa5"
+
+
+def style():
+    """Set the look of every figure: dark digits on white, no boxes, titles on the left that state the finding."""
+    plt.rcParams.update(
+        {
+            "figure.dpi": 100,
+            "figure.constrained_layout.use": True,
+            "figure.facecolor": "white",
+            "image.cmap": "gray_r",
+            "image.interpolation": "nearest",
+            "axes.titlelocation": "left",
+            "axes.titlesize": 12,
+            "axes.titleweight": "bold",
+            "axes.titlepad": 10,
+            "axes.labelsize": 10,
+            "axes.edgecolor": "#999999",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.prop_cycle": plt.cycler(color=PALETTE),
+            "axes.grid": False,
+            "text.color": INK,
+            "axes.labelcolor": INK,
+            "xtick.color": "#555555",
+            "ytick.color": "#555555",
+            "xtick.labelsize": 9,
+            "ytick.labelsize": 9,
+            "legend.frameon": False,
+            "legend.fontsize": 9,
+            "lines.linewidth": 2,
+            "lines.solid_capstyle": "round",
+        }
+    )
+
+
+def show_images(images, title="", captions=None, columns=10, size=0.85, row_labels=None, save=None):
+    """Show images, (n, 1, h, w) in [0, 1], in rows of `columns`, dark on white, each under its caption if given.
+
+    `size` is an image's width in inches; `row_labels` names the rows; `save` also writes the figure to that path.
+    """
+    images = torch.as_tensor(images).detach().float().cpu().clamp(0, 1)
+    if images.dim() != 4 or images.shape[1] != 1 or not len(images):
+        raise ValueError(f"images must have shape (n, 1, h, w) with n >= 1, got {tuple(images.shape)}")
+    if captions is not None and len(captions) != len(images):
+        raise ValueError(f"captions must name each of the {len(images)} images, got {len(captions)}")
+    columns = min(columns, len(images))
+    rows = math.ceil(len(images) / columns)
+    lines = 0 if captions is None else 1 + max(str(caption).count("\n") for caption in captions)
+    height = rows * (size + 0.17 * lines) + (0.45 if title else 0)
+    label_width = 0.085 * max(map(len, row_labels)) if row_labels else 0
+    figure, axes = plt.subplots(rows, columns, figsize=(columns * size + label_width, height), squeeze=False)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for i, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
+        axis.imshow(image[0], vmin=0, vmax=1)
+        if captions is not None:
+            axis.set_title(captions[i], fontsize=8, fontweight="normal", loc="center", pad=2)
+    for axis, label in zip(axes[:, 0], row_labels or [], strict=False):
+        axis.text(-0.12, 0.5, label, transform=axis.transAxes, ha="right", va="center", fontsize=9)
+    _finish(figure, title, save)
+
+
+def show_history(history, names=("loss",), title="", labels=None):
+    """Plot the training and the validation curve of each name in a history of `fit`, one panel a name."""
+    labels = labels or names
+    figure, axes = plt.subplots(1, len(names), figsize=(4.6 * len(names), 3.1), squeeze=False)
+    for axis, name, label in zip(axes[0], names, labels, strict=True):
+        for part, colour in (("train", TRAIN), ("valid", VALID)):
+            values = history[f"{part}_{name}"]
+            axis.plot(range(1, len(values) + 1), values, color=colour, marker="o", markersize=3, label=part)
+        axis.set(xlabel="epoch", ylabel=label)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.legend()
+    _finish(figure, title)
+
+
+def show_latent(codes, y, title="", axis=None, names=("$z_1$", "$z_2$"), size=4):
+    """Scatter two-dimensional codes, (n, 2), coloured by digit y, (n,), each digit's numeral at its median.
+
+    Draws into `axis` and leaves showing to the caller when one is given.
+    """
+    codes, y = torch.as_tensor(codes).cpu(), torch.as_tensor(y).cpu()
+    if codes.dim() != 2 or codes.shape[1] != 2 or len(codes) != len(y):
+        raise ValueError(f"codes must be (n, 2) and y (n,), got {tuple(codes.shape)} and {tuple(y.shape)}")
+    figure = None
+    if axis is None:
+        figure, axis = plt.subplots(figsize=(6.4, 6))
+    colours = [PALETTE[digit] for digit in y.tolist()]
+    axis.scatter(codes[:, 0], codes[:, 1], s=size, c=colours, alpha=0.6, linewidths=0, rasterized=True)
+    for digit in y.unique().tolist():
+        centre = codes[y == digit].median(0).values
+        axis.text(
+            *centre, str(digit), fontsize=13, fontweight="bold", ha="center", va="center", color=PALETTE[digit],
+            bbox={"boxstyle": "circle,pad=0.25", "facecolor": "white", "edgecolor": PALETTE[digit], "alpha": 0.92},
+        )  # fmt: skip
+    axis.set(xlabel=names[0], ylabel=names[1])
+    axis.set_aspect("equal", adjustable="datalim")
+    if figure:
+        _finish(figure, title)
+    else:
+        axis.set_title(title)
+
+
+def show_confusion(matrix, title=""):
+    """Show a confusion matrix, (classes, classes) counts with the true class in the rows; only errors are coloured."""
+    matrix = torch.as_tensor(matrix)
+    errors = matrix.float() * (1 - torch.eye(len(matrix)))
+    figure, axis = plt.subplots(figsize=(5.6, 5.2))
+    axis.imshow(errors, cmap="Reds", vmin=0, vmax=max(1.0, 1.4 * float(errors.max())))
+    for row in range(len(matrix)):
+        for column in range(len(matrix)):
+            count = int(matrix[row, column])
+            if count:
+                axis.text(
+                    column, row, count, ha="center", va="center", fontsize=9,
+                    color="#777777" if row == column else INK,
+                    fontweight="normal" if row == column else "bold",
+                )  # fmt: skip
+    axis.set(xticks=range(len(matrix)), yticks=range(len(matrix)), xlabel="predicted digit", ylabel="true digit")
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    _finish(figure, title)
+
+
+def _finish(figure, title, save=None):
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+    if save:
+        figure.savefig(save, dpi=150)
+    plt.show()
+    plt.close(figure)

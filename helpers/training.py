@@ -1,0 +1,125 @@
+"""One training loop and one evaluation for every model, and the device they run on."""
+
+import math
+import os
+import time
+
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm.auto import tqdm
+
+
+def pick_device():
+    """Return the accelerator torch finds, else the CPU; the environment variable DEVICE overrides."""
+    if name := os.environ.get("DEVICE"):
+        return torch.device(name)
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def seed_everything(seed):
+    """Seed torch's global generators (weights, dropout, noise) on every device."""
+    torch.manual_seed(seed)
+
+
+def autocast(device):
+    """Mixed precision where the processor multiplies bfloat16 in hardware; elsewhere it would only cost time."""
+    if device.type == "cpu":
+        return torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu.get_capabilities().get("avx512_bf16", False))
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and torch.cuda.is_bf16_supported())
+
+
+def fit(
+    model,
+    loss,
+    train,
+    valid,
+    *,
+    epochs,
+    lr,
+    batch_size=128,
+    betas=(0.9, 0.999),
+    weight_decay=0.0,
+    augment=None,
+    ema=None,
+    metrics=(),
+    seed=0,
+):
+    """Train `model` in place and return its history.
+
+    AdamW under a one-cycle schedule that peaks at `lr` (Smith & Topin 2018). `augment(x)` changes each training batch.
+    With `ema`, the weights are an exponential moving average with that decay over the batches.
+    After every epoch the loss and the metrics are measured in eval mode on `valid` and on as many training images, so
+    that the two curves can be compared.
+
+    Returns a dict of lists with one number an epoch: train_loss, valid_loss, train_NAME and valid_NAME for each
+    metric's name, seconds. Raises ValueError for settings out of range, FloatingPointError when the loss is no longer
+    finite.
+    """
+    if epochs < 1 or batch_size < 1 or not lr > 0:
+        raise ValueError(f"epochs, batch_size and lr must be positive, got {epochs}, {batch_size} and {lr}")
+    if not len(train) or not len(valid):
+        raise ValueError(f"train and valid must hold images, got {len(train)} and {len(valid)}")
+    device = train.x.device
+    seed_everything(seed)
+    order = torch.Generator().manual_seed(seed)
+    model.to(device, memory_format=torch.channels_last)  # the faster layout for convolutions in bfloat16
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True) if ema else None
+    optimiser = torch.optim.AdamW(model.parameters(), lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
+    steps = epochs * math.ceil(len(train) / batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=lr, total_steps=steps, cycle_momentum=False)
+    measures = {"loss": loss} | {metric.__name__: metric for metric in metrics}
+    history = {}
+    with tqdm(total=steps, unit="batch", desc=type(model).__name__) as bar:
+        for epoch in range(epochs):
+            start = time.perf_counter()
+            model.train()
+            for x, y in train.batches(batch_size, generator=order):
+                if augment:
+                    x = augment(x)
+                with autocast(device):
+                    value = loss(model, x, y)
+                optimiser.zero_grad()
+                value.backward()
+                optimiser.step()
+                schedule.step()
+                if averaged:
+                    averaged.update_parameters(model)
+                bar.update()
+            current = averaged.module if averaged else model
+            row = {}
+            for part, split in (("train", train[: len(valid)]), ("valid", valid)):
+                with autocast(device):
+                    row |= {f"{part}_{name}": mean for name, mean in evaluate(current, measures, split).items()}
+            row["seconds"] = time.perf_counter() - start
+            if not math.isfinite(row["valid_loss"]):
+                raise FloatingPointError(
+                    f"the loss is {row['valid_loss']} after epoch {epoch + 1}: try a smaller lr than {lr}"
+                )
+            for name, number in row.items():
+                history.setdefault(name, []).append(number)
+            bar.set_postfix_str(f"epoch {epoch + 1}/{epochs}, valid loss {row['valid_loss']:.3f}")
+    if averaged:
+        model.load_state_dict(averaged.module.state_dict())
+    model.eval()
+    return history
+
+
+@torch.inference_mode()
+def evaluate(model, measures, split, batch_size=1000):
+    """Average each measure over a split, in eval mode, with the same noise every time.
+
+    `measures` maps a name to a function `measure(model, x, y)` that returns a batch mean; batches count by their size.
+    Returns a dict of floats. Raises ValueError for an empty split.
+    """
+    if not len(split):
+        raise ValueError("split is empty: there is nothing to average")
+    device = split.x.device
+    training = model.training
+    model.eval()
+    totals = torch.zeros(len(measures), device=device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(0)  # a VAE draws z: two calls must see the same draws
+        for x, y in split.batches(batch_size):
+            totals += len(x) * torch.stack([measure(model, x, y) for measure in measures.values()])
+    model.train(training)
+    return dict(zip(measures, (totals / len(split)).tolist(), strict=True))

@@ -47,13 +47,9 @@ class Split:
 
     def __post_init__(self):
         if self.x.ndim != 4 or self.x.dtype != torch.float32:
-            raise ValueError(
-                f"x must be float32 of shape (n, 1, 28, 28), not {self.x.dtype} {tuple(self.x.shape)}"
-            )
+            raise ValueError(f"x must be float32 of shape (n, 1, 28, 28), not {self.x.dtype} {tuple(self.x.shape)}")
         if self.y.shape != self.x.shape[:1] or self.y.dtype != torch.int64:
-            raise ValueError(
-                f"y must be int64 of shape ({len(self.x)},), not {self.y.dtype} {tuple(self.y.shape)}"
-            )
+            raise ValueError(f"y must be int64 of shape ({len(self.x)},), not {self.y.dtype} {tuple(self.y.shape)}")
 
     def __len__(self):
         return len(self.y)
@@ -61,13 +57,11 @@ class Split:
     def __getitem__(self, index):
         """Return the part that a slice, an index tensor or a mask selects, as a `Split`."""
         if not isinstance(index, slice | torch.Tensor):
-            raise TypeError(
-                f"a Split takes a slice or a tensor, not {index!r}; for image i write split[i : i + 1]"
-            )
+            raise TypeError(f"a Split takes a slice or a tensor, not {index!r}; for image i write split[i : i + 1]")
         return Split(self.x[index], self.y[index])
 
     def __repr__(self):
-        return f"Split({len(self):,} images on {self.x.device})"
+        return f"Split({len(self):,} images)"
 
     def batches(self, size, generator=None):
         """Iterate over (x, y) batches of `size` images; the last one is smaller when `size` leaves a rest.
@@ -76,9 +70,7 @@ class Split:
         every device; without it, in the order of the file.
         """
         if size < 1 or len(self) == 0:
-            raise ValueError(
-                f"batches need size >= 1 and a split that is not empty, not size {size} of {self}"
-            )
+            raise ValueError(f"batches need size >= 1 and a split that is not empty, not size {size} of {self}")
         if generator is None:
             return zip(self.x.split(size), self.y.split(size), strict=True)
         order = torch.randperm(len(self), generator=generator).to(self.x.device)
@@ -96,19 +88,14 @@ class Mnist(NamedTuple):
 def load_mnist(device=None, directory=None):
     """Return MNIST as 55,000 train, 5,000 valid and 10,000 test images on `device` (the CPU by default).
 
-    The files are looked for in `directory`, else in the folder that the environment variable MNIST_DIR
-    names, else in this repository's mnist_data/; those that are missing are downloaded there. A file whose
-    bytes are not MNIST's raises `IdxError` and is left as it is.
+    The four files are found, or downloaded, as `mnist_path` says. A file whose bytes are not MNIST's raises
+    `IdxError` and is left as it is.
 
     valid is the end of the training file, not a random draw: neighbours in that file are often by the same
     hand (notebook 01 measures it), and a block keeps most writers on one side, as between train and test.
     """
-    if directory is None:
-        directory = os.environ.get("MNIST_DIR") or Path(__file__).resolve().parents[1] / "mnist_data"
-    directory = Path(directory).expanduser()
-
-    _download([name for name in FILES if _find(directory, name) is None], directory)
-    images, labels, test_images, test_labels = (_read(_find(directory, name), name, device) for name in FILES)
+    paths = {name: mnist_path(name, directory) for name in FILES}
+    images, labels, test_images, test_labels = (_read(path, name, device) for name, path in paths.items())
     return Mnist(
         train=Split(images[:-VALID], labels[:-VALID]),
         valid=Split(images[-VALID:], labels[-VALID:]),
@@ -116,7 +103,20 @@ def load_mnist(device=None, directory=None):
     )
 
 
-def _find(directory, name):
+def mnist_path(name, directory=None):
+    """Return the path of one of MNIST's files, downloaded first if it is missing.
+
+    It is looked for under four spellings (-idx or .idx, with and without .gz) in `directory`, else in the
+    folder that the environment variable MNIST_DIR names, else in this repository's mnist_data/.
+    Raises FileNotFoundError, saying which files to put where, when no mirror can be reached.
+    """
+    if directory is None:
+        directory = os.environ.get("MNIST_DIR") or Path(__file__).resolve().parents[1] / "mnist_data"
+    directory = Path(directory).expanduser()
+    return _find(name, directory) or _download(name, directory)
+
+
+def _find(name, directory):
     """Return the path of a file under any of its four spellings, or None."""
     for spelling in (name, name.replace("-idx", ".idx")):
         for path in (directory / spelling, directory / f"{spelling}.gz"):
@@ -138,28 +138,23 @@ def _read(path, name, device):
         raise IdxError(f"{path}: expected labels from 0 to 9, found {array.max()}")
 
     tensor = torch.from_numpy(array).to(device)  # travels as bytes, a quarter of the floats
-    return (
-        tensor.long() if len(shape) == 1 else tensor.unsqueeze(1).float().div_(255)
-    )  # (n,) or (n, 1, 28, 28)
+    return tensor.long() if len(shape) == 1 else tensor.unsqueeze(1).float().div_(255)  # (n,) or (n, 1, 28, 28)
 
 
-def _download(names, directory):
-    """Fetch the named files from the first mirror that has them; say which to put where when none has."""
-    for name in names:
-        problems = []
-        for mirror in MIRRORS:
-            try:
-                _fetch(f"{mirror}{name}.gz", name, directory)
-                break
-            except (OSError, IdxError) as problem:  # no network, no space, no permission, the wrong bytes
-                problems.append(f"{mirror}{name}.gz: {problem}")
-        else:
-            missing = ", ".join(name for name in names if _find(directory, name) is None)
-            tried = "\nTried ".join(["", *problems])
-            raise FileNotFoundError(
-                f"MNIST is incomplete and could not be downloaded. Put {missing} (each with or without .gz) "
-                f"into {directory}, or set MNIST_DIR to a folder that has them.{tried}"
-            )
+def _download(name, directory):
+    """Fetch a file from the first mirror that has it and return its path."""
+    problems = []
+    for mirror in MIRRORS:
+        try:
+            return _fetch(f"{mirror}{name}.gz", name, directory)
+        except (OSError, IdxError) as problem:  # no network, no space, no permission, the wrong bytes
+            problems.append(f"{mirror}{name}.gz: {problem}")
+    missing = ", ".join(name for name in FILES if _find(name, directory) is None)
+    tried = "\nTried ".join(["", *problems])
+    raise FileNotFoundError(
+        f"MNIST is incomplete and could not be downloaded. Put {missing} (each with or without .gz) "
+        f"into {directory}, or set MNIST_DIR to a folder that has them.{tried}"
+    )
 
 
 def _fetch(url, name, directory):
@@ -173,4 +168,4 @@ def _fetch(url, name, directory):
         part = Path(folder) / f"{name}.gz"
         pooch.HTTPDownloader(progressbar=bar, timeout=30)(url, str(part), None)
         read_idx(part, FILES[name][1])
-        os.replace(part, directory / part.name)
+        return part.replace(directory / part.name)

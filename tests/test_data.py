@@ -215,7 +215,7 @@ def test_split_takes_slices_indices_and_masks(split):
     assert split[torch.tensor([3, 3, 1])].y.tolist() == [3, 3, 1]
     assert split[split.y == 2].y.tolist() == [2, 2, 2]
     assert len(split[:0]) == 0
-    assert repr(split) == "Split(23 images on cpu)"
+    assert repr(split) == "Split(23 images)"
 
 
 @pytest.mark.parametrize("index", [3, (0, 1), [1, 2], None, np.int64(3)])

@@ -24,18 +24,14 @@ METADATA = {
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="how the notebooks' names start (default: all)"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="how the notebooks' names start (default: all)")
     parser.add_argument("--in-place", action="store_true", help="write into notebooks/ instead of build/")
     options = parser.parse_args()
 
     paths = [p for p in sorted(NOTEBOOKS.glob("*.ipynb")) if p.name.startswith(tuple(options.names) or "")]
     if not paths:
-        sys.exit(f"no notebook in {NOTEBOOKS} starts with {' or '.join(options.names) or 'anything'}")
+        sys.exit(f"{NOTEBOOKS} has no notebook {' or '.join(options.names)}".rstrip())
 
     start, failed = time.perf_counter(), 0
     for path in paths:

@@ -1,0 +1,185 @@
+"""Weights come back as they went, or not at all."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from helpers import checkpoints
+from helpers.checkpoints import CheckpointError, load, load_or_train, save
+from helpers.data import Split
+from helpers.losses import accuracy, cross_entropy
+from helpers.models import CNN, VAE
+
+HISTORY = {"valid_loss": [0.5, 0.25], "seconds": [1.0, 1.1]}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+    monkeypatch.delenv("RETRAIN", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def tiny():
+    torch.manual_seed(0)
+    return CNN(channels=(2, 3), hidden=4)
+
+
+def same(a, b):
+    return all(torch.equal(a[key], b[key]) for key in a) and a.keys() == b.keys()
+
+
+def rounded(model):
+    return {key: value.half().float() for key, value in model.state_dict().items()}
+
+
+def test_round_trip_keeps_config_history_and_weights_to_half_precision(tiny):
+    save("tiny", tiny, HISTORY)
+    model, history = load("tiny", CNN)
+    assert model.config == tiny.config and history == HISTORY and not model.training
+    assert same(model.state_dict(), rounded(tiny))
+
+
+def test_the_file_is_readable_without_running_code_of_its_own(tiny, folder):
+    save("tiny", tiny, HISTORY)
+    content = torch.load(folder / "tiny.pt", weights_only=True)
+    assert set(content) == {"model", "config", "recipe", "history", "state", "sha256"}
+
+
+def test_no_flipped_byte_ever_loads_other_values(tiny, folder):
+    save("tiny", tiny, HISTORY)
+    path = folder / "tiny.pt"
+    good, rng, refused = path.read_bytes(), random.Random(0), 0
+    for position in rng.sample(range(len(good)), 400):
+        damaged = bytearray(good)
+        damaged[position] ^= 1 << rng.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            model, history = load("tiny", CNN)
+        except CheckpointError as error:
+            assert "tiny.pt" in str(error)
+            refused += 1
+        else:  # a byte that carries no value, such as a date in the zip
+            assert same(model.state_dict(), rounded(tiny)) and history == HISTORY and model.config == tiny.config
+    assert refused > 100
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"weights", b"\x80\x04N."])
+def test_a_file_of_something_else_is_refused(folder, content):
+    (folder / "tiny.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"tiny\.pt: not a checkpoint of this project, or damaged"):
+        load("tiny", CNN)
+
+
+def test_a_truncated_file_is_refused(tiny, folder):
+    save("tiny", tiny, HISTORY)
+    path = folder / "tiny.pt"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="damaged"):
+        load("tiny", CNN)
+
+
+class Malicious:
+    def __reduce__(self):
+        return os.system, ("touch pwned",)
+
+
+def test_a_malicious_pickle_is_refused_and_not_run(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    torch.save({"state": Malicious()}, folder / "tiny.pt")
+    with pytest.raises(CheckpointError):
+        load("tiny", CNN)
+    assert not (folder / "pwned").exists()
+
+
+def test_another_class_a_missing_file_and_an_outdated_config_are_named(tiny, folder):
+    with pytest.raises(CheckpointError, match=r"tiny\.pt: not found"):
+        load("tiny", CNN)
+    save("tiny", tiny, HISTORY)
+    with pytest.raises(CheckpointError, match="expected a VAE, found a CNN"):
+        load("tiny", VAE)
+    tiny.config["width"] = 3
+    save("tiny", tiny, HISTORY)
+    with pytest.raises(CheckpointError, match="does not fit CNN"):
+        load("tiny", CNN)
+
+
+def test_weights_that_are_not_finite_are_not_saved(tiny, folder):
+    save("tiny", tiny, HISTORY)
+    before = (folder / "tiny.pt").read_bytes()
+    with torch.no_grad():
+        tiny.head[1].bias[0] = 1e6  # overflows half precision
+    with pytest.raises(ValueError, match=r"head\.1\.bias"):
+        save("tiny", tiny, HISTORY)
+    assert (folder / "tiny.pt").read_bytes() == before
+
+
+def test_a_save_that_fails_leaves_the_old_file_and_no_litter(tiny, folder, monkeypatch):
+    save("tiny", tiny, HISTORY)
+    before = (folder / "tiny.pt").read_bytes()
+
+    def full_disk(content, file):
+        file.write(b"half a file")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints.torch, "save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        save("tiny", tiny, {})
+    assert [path.name for path in folder.iterdir()] == ["tiny.pt"]
+    assert (folder / "tiny.pt").read_bytes() == before
+
+
+def test_killed_in_mid_save_the_file_is_the_old_or_the_new_one(tiny, folder):
+    save("tiny", tiny, {"valid_loss": [-1.0]})
+    script = (
+        "import itertools, torch\n"
+        "from helpers.checkpoints import save\nfrom helpers.models import CNN\n"
+        "model = CNN(channels=(2, 3), hidden=4)\nprint('ready', flush=True)\n"
+        "for i in itertools.count(): save('tiny', model, {'valid_loss': [i]})\n"
+    )
+    for seed in range(3):
+        child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+        child.stdout.readline()
+        time.sleep(0.05 + random.Random(seed).random() / 10)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        load("tiny", CNN)  # raises if it is neither
+
+
+def digits(n):
+    generator = torch.Generator().manual_seed(0)
+    return Split(torch.rand(n, 1, 28, 28, generator=generator), torch.arange(n) % 10)
+
+
+SETTINGS = {"epochs": 1, "lr": 1e-3, "batch_size": 10, "metrics": (accuracy,)}
+
+
+def test_training_happens_once_for_one_recipe(tiny, capsys):
+    train, valid = digits(30), digits(10)
+    first, history = load_or_train("tiny", tiny, cross_entropy, train, valid, **SETTINGS)
+    again, same_history = load_or_train("tiny", CNN(channels=(2, 3), hidden=4), cross_entropy, train, valid, **SETTINGS)
+    assert same(first.state_dict(), again.state_dict()) and history == same_history
+    assert capsys.readouterr().out == "tiny.pt: loaded\n"
+
+
+@pytest.mark.parametrize("change", [{"lr": 2e-3}, {"epochs": 2}])
+def test_another_recipe_trains_anew(tiny, capsys, change):
+    train, valid = digits(30), digits(10)
+    load_or_train("tiny", tiny, cross_entropy, train, valid, **SETTINGS)
+    load_or_train("tiny", tiny, cross_entropy, train, valid, **(SETTINGS | change))
+    assert "another recipe" in capsys.readouterr().out
+
+
+def test_retrain_trains_whatever_is_there(tiny, capsys, monkeypatch):
+    train, valid = digits(30), digits(10)
+    load_or_train("tiny", tiny, cross_entropy, train, valid, **SETTINGS)
+    monkeypatch.setenv("RETRAIN", "1")
+    load_or_train("tiny", tiny, cross_entropy, train, valid, **SETTINGS)
+    assert "loaded" not in capsys.readouterr().out

@@ -1,0 +1,70 @@
+"""Shapes, ranges and configurations of the networks."""
+
+import pytest
+import torch
+
+from helpers import models
+from helpers.models import CAE, CNN, VAE, ConvVAE, normalise, reparameterise
+
+VAES = [VAE(), VAE(latent_dim=20, encoder=(64, 32), decoder=(16,), activation="SiLU"), ConvVAE(), ConvVAE(latent_dim=2)]
+
+
+def test_the_convolutions_of_the_cnn_have_the_shapes_its_comments_promise():
+    model, x, shapes = CNN(), torch.rand(5, 1, 28, 28), []
+    for layer in model.features:
+        x = layer(x)
+        shapes.append(tuple(x.shape[1:]))
+    assert shapes == [(32, 26, 26)] * 2 + [(32, 13, 13)] + [(64, 11, 11)] * 2 + [(64, 5, 5)]
+    assert model.head(x).shape == (5, 10)
+    assert CNN(classes=12)(torch.rand(2, 1, 28, 28)).shape == (2, 12)
+
+
+@pytest.mark.parametrize("model", VAES, ids=lambda model: f"{type(model).__name__}-{model.latent_dim}")
+def test_a_vae_encodes_decodes_and_draws_a_new_z_each_time(model):
+    x = torch.rand(3, 1, 28, 28)
+    mu, logvar = model.encode(x)
+    assert mu.shape == logvar.shape == (3, model.latent_dim)
+    images = model.decode(mu)
+    assert images.shape == x.shape and images.min() >= 0 and images.max() <= 1
+    assert torch.allclose(images, model.decode_logits(mu).sigmoid())
+    first, second = model(x)[0], model(x)[0]
+    assert first.shape == x.shape and not torch.equal(first, second)
+
+
+def test_the_cae_keeps_32_numbers_and_stays_in_range():
+    model, x = CAE(), torch.rand(3, 1, 28, 28)
+    assert model.encode(x).shape == (3, 32)
+    assert model(x).shape == x.shape and model(x).min() >= 0 and model(x).max() <= 1
+    shapes, h = [], 2 * x - 1
+    for layer in model.encoder:
+        h = layer(h)
+        shapes.append(tuple(h.shape[1:]))
+    assert (16, 14, 14) in shapes and (32, 7, 7) in shapes
+
+
+@pytest.mark.parametrize(
+    "model", [CNN(channels=(4, 8), hidden=16, classes=3), CAE(7), *VAES], ids=lambda m: type(m).__name__
+)
+def test_config_rebuilds_the_model(model):
+    twin = getattr(models, type(model).__name__)(**model.config)
+    assert twin.config == model.config
+    twin.load_state_dict(model.state_dict())  # same names, same shapes
+
+
+def test_reparameterised_draws_have_the_mean_and_variance_asked_for():
+    torch.manual_seed(0)
+    mu, logvar = torch.tensor([[1.0, -2.0]]), torch.tensor([[0.0, 2.0]])
+    z = reparameterise(mu.expand(100_000, 2), logvar.expand(100_000, 2))
+    assert torch.allclose(z.mean(0), mu[0], atol=0.03)
+    assert torch.allclose(z.var(0).log(), logvar[0], atol=0.03)
+
+
+def test_gradients_reach_mu_and_logvar_through_the_draw():
+    mu, logvar = torch.zeros(4, 2, requires_grad=True), torch.zeros(4, 2, requires_grad=True)
+    reparameterise(mu, logvar).square().sum().backward()
+    assert mu.grad.abs().sum() > 0 and logvar.grad.abs().sum() > 0
+
+
+def test_normalising_gives_the_stated_mean_and_standard_deviation():
+    x = torch.tensor([0.1307, 0.1307 + 0.3081])
+    assert torch.allclose(normalise(x), torch.tensor([0.0, 1.0]), atol=1e-6)

@@ -1,6 +1,7 @@
 """A small family of figure verbs. Each draws one figure, shows it, and returns None."""
 
 import math
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
@@ -44,10 +45,11 @@ def style():
     )
 
 
-def show_images(images, title="", captions=None, columns=10, size=0.85, row_labels=None, save=None):
+def show_images(images, title="", captions=None, columns=10, size=0.85, row_labels=None, save=None, cmap=None):
     """Show images, (n, 1, h, w) in [0, 1], in rows of `columns`, dark on white, each under its caption if given.
 
-    `size` is an image's width in inches; `row_labels` names the rows; `save` also writes the figure to that path.
+    `size` is an image's width in inches; `row_labels` names the rows; `save` also writes the figure to that path;
+    `cmap` is another of matplotlib's colour maps. Values outside [0, 1] are clipped.
     """
     images = torch.as_tensor(images).detach().float().cpu().clamp(0, 1)
     if images.dim() != 4 or images.shape[1] != 1 or not len(images):
@@ -56,6 +58,8 @@ def show_images(images, title="", captions=None, columns=10, size=0.85, row_labe
         raise ValueError(f"captions must name each of the {len(images)} images, got {len(captions)}")
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
+    if row_labels is not None and len(row_labels) != rows:
+        raise ValueError(f"row_labels must name each of the {rows} rows, got {len(row_labels)}")
     lines = 0 if captions is None else 1 + max(str(caption).count("\n") for caption in captions)
     height = rows * (size + 0.17 * lines) + (0.45 if title else 0)
     label_width = 0.085 * max(map(len, row_labels)) if row_labels else 0
@@ -64,7 +68,7 @@ def show_images(images, title="", captions=None, columns=10, size=0.85, row_labe
     for axis in axes.flat:
         axis.set_axis_off()
     for i, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
-        axis.imshow(image[0], vmin=0, vmax=1)
+        axis.imshow(image[0].numpy(), cmap=cmap, vmin=0, vmax=1)
         if captions is not None:
             axis.set_title(captions[i], fontsize=8, fontweight="normal", loc="center", pad=2)
     for axis, label in zip(axes[:, 0], row_labels or [], strict=False):
@@ -75,6 +79,8 @@ def show_images(images, title="", captions=None, columns=10, size=0.85, row_labe
 def show_history(history, names=("loss",), title="", labels=None):
     """Plot the training and the validation curve of each name in a history of `fit`, one panel a name."""
     labels = labels or names
+    if missing := [name for name in names if f"train_{name}" not in history]:
+        raise ValueError(f"history has no {', '.join(missing)}: give it to `fit` in `metrics`")
     figure, axes = plt.subplots(1, len(names), figsize=(4.6 * len(names), 3.1), squeeze=False)
     for axis, name, label in zip(axes[0], names, labels, strict=True):
         for part, colour in (("train", TRAIN), ("valid", VALID)):
@@ -91,7 +97,7 @@ def show_latent(codes, y, title="", axis=None, names=("$z_1$", "$z_2$"), size=4)
 
     Draws into `axis` and leaves showing to the caller when one is given.
     """
-    codes, y = torch.as_tensor(codes).cpu(), torch.as_tensor(y).cpu()
+    codes, y = torch.as_tensor(codes).detach().cpu(), torch.as_tensor(y).cpu()
     if codes.dim() != 2 or codes.shape[1] != 2 or len(codes) != len(y):
         raise ValueError(f"codes must be (n, 2) and y (n,), got {tuple(codes.shape)} and {tuple(y.shape)}")
     figure = None
@@ -116,9 +122,11 @@ def show_latent(codes, y, title="", axis=None, names=("$z_1$", "$z_2$"), size=4)
 def show_confusion(matrix, title=""):
     """Show a confusion matrix, (classes, classes) counts with the true class in the rows; only errors are coloured."""
     matrix = torch.as_tensor(matrix)
+    if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"matrix must be square, (classes, classes), got {tuple(matrix.shape)}")
     errors = matrix.float() * (1 - torch.eye(len(matrix)))
     figure, axis = plt.subplots(figsize=(5.6, 5.2))
-    axis.imshow(errors, cmap="Reds", vmin=0, vmax=max(1.0, 1.4 * float(errors.max())))
+    axis.imshow(errors.numpy(), cmap="Reds", vmin=0, vmax=max(1.0, 1.4 * float(errors.max())))
     for row in range(len(matrix)):
         for column in range(len(matrix)):
             count = int(matrix[row, column])
@@ -138,6 +146,7 @@ def _finish(figure, title, save=None):
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
     if save:
-        figure.savefig(save, dpi=150)
+        Path(save).parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(save, dpi=150, metadata={"Software": None})  # the same picture is the same bytes
     plt.show()
     plt.close(figure)

@@ -1,0 +1,146 @@
+"""Each figure verb draws what it was given, shows it once, leaves nothing open, and refuses what it cannot draw."""
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_hex
+
+from helpers.palette import PALETTE
+from helpers.plots import show_confusion, show_history, show_images, show_latent, style
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def shown(monkeypatch):
+    """Collect the figures that `plt.show` would have shown."""
+    figures = []
+    monkeypatch.setattr(plt, "show", lambda: figures.append(plt.gcf()))
+    with plt.rc_context():
+        style()
+        yield figures
+    assert not plt.get_fignums(), "a figure was left open"
+
+
+def drawn(axes):
+    return [axis for axis in axes if axis.images]
+
+
+# images
+
+
+def test_images_stand_in_rows_under_their_captions(shown):
+    images = torch.rand(7, 1, 28, 28)
+    assert show_images(images, title="seven", captions=range(7), columns=3, row_labels=["a", "b", "c"]) is None
+    (figure,) = shown
+    assert figure.get_suptitle() == "seven"
+    assert len(figure.axes) == 9 and len(drawn(figure.axes)) == 7
+    for i, axis in enumerate(drawn(figure.axes)):
+        assert np.array_equal(axis.images[0].get_array(), images[i, 0])
+        assert axis.get_title("center") == str(i)
+        assert axis.images[0].get_clim() == (0, 1)  # never stretched: two figures can be compared
+
+
+def test_images_are_dark_on_white_unless_told_otherwise(shown):
+    show_images(torch.rand(1, 1, 5, 5))
+    show_images(torch.rand(1, 1, 5, 5), cmap="RdBu_r")
+    assert [figure.axes[0].images[0].get_cmap().name for figure in shown] == ["gray_r", "RdBu_r"]
+
+
+def test_images_are_clipped_and_need_no_copy_by_the_caller(shown):
+    images = torch.full((1, 1, 2, 2), 3.0, requires_grad=True)
+    show_images(images)
+    assert float(shown[0].axes[0].images[0].get_array().max()) == 1
+    assert float(images.detach().max()) == 3
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (3, 28, 28), (3, 3, 28, 28), (0, 1, 28, 28)])
+def test_images_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match=r"\(n, 1, h, w\)"):
+        show_images(torch.zeros(shape))
+
+
+def test_names_that_do_not_match_the_images_are_refused():
+    with pytest.raises(ValueError, match="each of the 3 images, got 2"):
+        show_images(torch.zeros(3, 1, 4, 4), captions=["a", "b"])
+    with pytest.raises(ValueError, match="each of the 2 rows, got 3"):
+        show_images(torch.zeros(3, 1, 4, 4), columns=2, row_labels=["a", "b", "c"])
+
+
+def test_the_same_picture_is_saved_as_the_same_bytes(tmp_path):
+    paths = [tmp_path / "new folder" / name for name in ("one.png", "two.png")]
+    for path in paths:
+        show_images(torch.linspace(0, 1, 784).view(1, 1, 28, 28), title="ramp", save=path)
+    one, two = (path.read_bytes() for path in paths)
+    assert one.startswith(b"\x89PNG") and one == two
+    assert b"Software" not in one
+
+
+# curves
+
+
+def test_history_is_drawn_in_one_panel_a_name(shown):
+    history = {
+        "train_loss": [3, 2, 1],
+        "valid_loss": [4, 3, 2],
+        "train_accuracy": [0, 0, 1],
+        "valid_accuracy": [0, 0, 0],
+    }
+    assert show_history(history, ("loss", "accuracy"), labels=("nats", "share right")) is None
+    (figure,) = shown
+    assert [axis.get_ylabel() for axis in figure.axes] == ["nats", "share right"]
+    train, valid = figure.axes[0].lines
+    assert list(train.get_xdata()) == [1, 2, 3], "epochs are counted from one"
+    assert list(train.get_ydata()) == [3, 2, 1] and list(valid.get_ydata()) == [4, 3, 2]
+
+
+def test_history_names_what_was_not_measured():
+    with pytest.raises(ValueError, match="no accuracy: give it to `fit` in `metrics`"):
+        show_history({"train_loss": [1], "valid_loss": [1]}, ("loss", "accuracy"))
+
+
+# latent plane
+
+
+def test_latent_gives_each_digit_its_colour_and_its_numeral(shown):
+    y = torch.tensor([3, 3, 7])
+    assert show_latent(torch.tensor([[0.0, 0], [2, 2], [5, 1]]), y) is None
+    axis = shown[0].axes[0]
+    assert [to_hex(colour) for colour in axis.collections[0].get_facecolors()] == [PALETTE[digit] for digit in y]
+    assert {text.get_text() for text in axis.texts} == {"3", "7"}
+
+
+def test_latent_draws_into_an_axis_and_leaves_showing_to_its_owner(shown):
+    figure, axis = plt.subplots()
+    show_latent(torch.rand(4, 2), torch.arange(4), title="mine", axis=axis)
+    assert not shown and axis.collections and axis.get_title("left") == "mine"
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("codes", [(4, 3), (4,), (3, 2)])
+def test_latent_refuses_codes_it_cannot_place(codes):
+    with pytest.raises(ValueError, match=r"codes must be \(n, 2\)"):
+        show_latent(torch.zeros(codes), torch.zeros(4, dtype=torch.int64))
+
+
+# confusion
+
+
+def test_confusion_writes_every_count_and_colours_only_errors(shown):
+    assert show_confusion(np.array([[90, 2], [0, 80]]), title="two digits") is None
+    axis = shown[0].axes[0]
+    assert [text.get_text() for text in axis.texts] == ["90", "2", "80"]
+    assert np.array_equal(axis.images[0].get_array(), [[0, 2], [0, 0]])
+
+
+def test_confusion_without_an_error_is_drawn_too(shown):
+    show_confusion(np.diag([5, 5]))
+    assert len(shown) == 1
+
+
+@pytest.mark.parametrize("shape", [(10,), (10, 9)])
+def test_confusion_refuses_what_is_not_square(shape):
+    with pytest.raises(ValueError, match="square"):
+        show_confusion(np.zeros(shape))

@@ -29,6 +29,7 @@ notebooks: $(READY)  ## execute the notebooks and write their outputs back, to b
 
 retrain: $(READY)  ## train every shipped model from scratch, into models/
 	RETRAIN=1 $(BIN)/python run.py
+	$(BIN)/python -m helpers.repeat
 	@echo 'models/ is new. The outputs in notebooks/ are still of the old weights: `make notebooks` renews them.'
 
 bench: $(READY)  ## every benchmark, one after another

@@ -82,15 +82,20 @@ def load_or_train(name, model, loss, train, valid, **settings):
     recipe = _plain({"loss": loss, **settings})
     path = models_dir() / f"{name}.pt"
     if os.environ.get("RETRAIN") != "1" and path.exists():
-        stored = _read(path)
-        found = {"model": stored["model"], "config": stored["config"], "recipe": stored["recipe"]}
-        if found == {"model": type(model).__name__, "config": _plain(model.config), "recipe": recipe}:
+        wanted = {"model": type(model).__name__, "config": _plain(model.config), "recipe": recipe}
+        if read_recipe(name) == wanted:
             print(f"{path.name}: loaded")
             return load(name, type(model), train.x.device)
         print(f"{path.name}: made by another recipe, training anew")
     history = fit(model, loss, train, valid, **settings)
     save(name, model, history, recipe)
     return load(name, type(model), train.x.device)
+
+
+def read_recipe(name):
+    """Return what made NAME.pt: `model`, its class, `config`, and `recipe`, the loss and settings of `fit`."""
+    content = _read(models_dir() / f"{name}.pt")
+    return {key: content[key] for key in ("model", "config", "recipe")}
 
 
 def _read(path):

@@ -38,8 +38,7 @@ def packages():
     lines = (ROOT / "requirements.txt").read_text().split()
     pins = dict(line.split("==") for line in lines if "==" in line)
     installed = {
-        d.metadata["Name"].lower().replace("_", "-"): d.version.split("+")[0]
-        for d in metadata.distributions()
+        d.metadata["Name"].lower().replace("_", "-"): d.version.split("+")[0] for d in metadata.distributions()
     }
     missing = [name for name in (*pins, "creating-new-numbers") if name not in installed]
     if missing:

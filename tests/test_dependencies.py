@@ -56,17 +56,13 @@ def imported():
 
 
 def test_every_import_is_declared():
-    undeclared = {
-        name: str(path) for name, path in imported().items() if not distributions(name) & PINS.keys()
-    }
+    undeclared = {name: str(path) for name, path in imported().items() if not distributions(name) & PINS.keys()}
     assert not undeclared, "add the package to requirements.txt"
 
 
 def test_every_declared_package_is_used():
     used = set().union(*map(distributions, imported()))
-    used |= {
-        name for name, (path, words) in COMMANDS.items() if words in (ROOT / path).read_text(encoding="utf-8")
-    }
+    used |= {name for name, (path, words) in COMMANDS.items() if words in (ROOT / path).read_text(encoding="utf-8")}
     unused = sorted(PINS.keys() - used)
     assert not unused, "drop it from requirements.txt, or add its use to COMMANDS"
 

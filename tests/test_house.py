@@ -128,7 +128,7 @@ def test_make_says_which_python_it_needs(tmp_path):
     (tmp_path / "requirements.txt").touch()
     (tmp_path / "pyproject.toml").touch()
     old = tmp_path / "python3.10"
-    old.write_text(f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.version_info = (3, 10); $2"\n')
+    old.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "import sys; sys.version_info = (3, 10); $2"\n')
     old.chmod(0o755)
     done = subprocess.run(
         ["make", "-C", tmp_path, "run", f"PYTHON={old}"],

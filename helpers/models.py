@@ -146,33 +146,18 @@ class ConvVAE(VariationalAutoencoder):
         self.config = {"latent_dim": latent_dim, "channels": tuple(channels), "hidden": hidden}
 
 
-class CAE(nn.Module):
-    """Convolutional autoencoder with `latent_dim` numbers in the middle.
+class Autoencoder(nn.Module):
+    """Squeeze an image into a code z of a few numbers and build it again (after Hinton & Salakhutdinov 2006).
 
-    It works in [-1, 1], the range of its tanh, and takes and returns images in [0, 1].
+    A subclass provides `encoder`, images -> (n, latent_dim), and `decoder`, (n, latent_dim) -> (n, 1, 28, 28). Both
+    work in [-1, 1], the range of the tanh at the end; outside, images are in [0, 1].
     """
 
-    def __init__(self, latent_dim=32):
+    def __init__(self, encoder, decoder, latent_dim):
         super().__init__()
-        self.config = {"latent_dim": latent_dim}
         self.latent_dim = latent_dim
-        self.encoder = nn.Sequential(
-            nn.Conv2d(1, 16, 3, stride=2, padding=1),  # (n, 16, 14, 14)
-            nn.ReLU(),
-            nn.Conv2d(16, 32, 3, stride=2, padding=1),  # (n, 32, 7, 7)
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(32 * 7 * 7, latent_dim),
-        )
-        self.decoder = nn.Sequential(
-            nn.Linear(latent_dim, 32 * 7 * 7),
-            nn.ReLU(),
-            nn.Unflatten(1, (32, 7, 7)),
-            nn.ConvTranspose2d(32, 16, 3, stride=2, padding=1, output_padding=1),  # (n, 16, 14, 14)
-            nn.ReLU(),
-            nn.ConvTranspose2d(16, 1, 3, stride=2, padding=1, output_padding=1),  # (n, 1, 28, 28)
-            nn.Tanh(),
-        )
+        self.encoder = encoder
+        self.decoder = decoder
 
     def encode(self, x):
         """Return the codes, (n, latent_dim)."""
@@ -185,3 +170,30 @@ class CAE(nn.Module):
     def forward(self, x):
         """Return the reconstruction, (n, 1, 28, 28) in [0, 1]."""
         return self.decode(self.encode(x))
+
+
+class CAE(Autoencoder):
+    """Autoencoder of two convolutions and two transposed convolutions."""
+
+    def __init__(self, latent_dim=32):
+        super().__init__(
+            nn.Sequential(
+                nn.Conv2d(1, 16, 3, stride=2, padding=1),  # (n, 16, 14, 14)
+                nn.ReLU(),
+                nn.Conv2d(16, 32, 3, stride=2, padding=1),  # (n, 32, 7, 7)
+                nn.ReLU(),
+                nn.Flatten(),
+                nn.Linear(32 * 7 * 7, latent_dim),
+            ),
+            nn.Sequential(
+                nn.Linear(latent_dim, 32 * 7 * 7),
+                nn.ReLU(),
+                nn.Unflatten(1, (32, 7, 7)),
+                nn.ConvTranspose2d(32, 16, 3, stride=2, padding=1, output_padding=1),  # (n, 16, 14, 14)
+                nn.ReLU(),
+                nn.ConvTranspose2d(16, 1, 3, stride=2, padding=1, output_padding=1),  # (n, 1, 28, 28)
+                nn.Tanh(),
+            ),
+            latent_dim,
+        )
+        self.config = {"latent_dim": latent_dim}

@@ -14,7 +14,7 @@ run: $(READY)  ## execute every notebook; the results go to build/
 	$(BIN)/python run.py
 
 lab: $(READY)  ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks
+	$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 test: $(READY)  ## every test, and every notebook against its committed output
 	$(BIN)/pytest

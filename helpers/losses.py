@@ -18,7 +18,9 @@ def accuracy(model, x, y):
 
 def squared_error(model, x, y):
     """Squared reconstruction error of an autoencoder, summed over the 784 pixels in [0, 1]."""
-    return (model(x).float() - x).square().flatten(1).sum(1).mean()
+    recon = model(x).float()
+    _same_shape(x=x, recon=recon)
+    return (recon - x).square().flatten(1).sum(1).mean()
 
 
 def negative_elbo(model, x, y):
@@ -40,10 +42,19 @@ def kl(model, x, y):
 
 def reconstruction_nats(logits, x):
     """Binary cross-entropy between pixel logits and grey levels, summed per image: (n, 1, 28, 28) twice -> (n,)."""
+    _same_shape(logits=logits, x=x)
     return F.binary_cross_entropy_with_logits(logits.float(), x, reduction="none").flatten(1).sum(1)
 
 
 def kl_nats(mu, logvar):
     """KL(N(mu, exp(logvar)) || N(0, I)) per image: (n, d) twice -> (n,) (Kingma & Welling 2014, appendix B)."""
+    _same_shape(mu=mu, logvar=logvar)
     mu, logvar = mu.float(), logvar.float()
     return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(1)
+
+
+def _same_shape(**pair):
+    """Refuse two tensors that broadcasting would silently stretch to fit each other: the mean would be another's."""
+    a, b = (tuple(tensor.shape) for tensor in pair.values())
+    if a != b:
+        raise ValueError(f"{' and '.join(pair)} must have one shape, got {a} and {b}")

@@ -124,9 +124,9 @@ def show_confusion(matrix, title=""):
     matrix = torch.as_tensor(matrix)
     if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"matrix must be square, (classes, classes), got {tuple(matrix.shape)}")
-    errors = matrix.float() * (1 - torch.eye(len(matrix)))
+    errors = matrix.float().masked_fill((matrix == 0) | torch.eye(len(matrix), dtype=torch.bool), math.nan)  # not drawn
     figure, axis = plt.subplots(figsize=(5.6, 5.2))
-    axis.imshow(errors.numpy(), cmap="Reds", vmin=0, vmax=max(1.0, 1.4 * float(errors.max())))
+    axis.imshow(errors.numpy(), cmap="Reds", vmin=0, vmax=max(1.0, 1.4 * float(errors.nan_to_num(0).max())))
     for row in range(len(matrix)):
         for column in range(len(matrix)):
             count = int(matrix[row, column])
@@ -137,7 +137,10 @@ def show_confusion(matrix, title=""):
                     fontweight="normal" if row == column else "bold",
                 )  # fmt: skip
     axis.set(xticks=range(len(matrix)), yticks=range(len(matrix)), xlabel="predicted digit", ylabel="true digit")
-    axis.tick_params(length=0)
+    axis.set_xticks([i - 0.5 for i in range(len(matrix) + 1)], minor=True)
+    axis.set_yticks([i - 0.5 for i in range(len(matrix) + 1)], minor=True)
+    axis.grid(which="minor", color="#eeeeee")
+    axis.tick_params(which="both", length=0)
     axis.spines[:].set_visible(False)
     _finish(figure, title)
 

@@ -132,7 +132,7 @@ def test_confusion_writes_every_count_and_colours_only_errors(shown):
     assert show_confusion(np.array([[90, 2], [0, 80]]), title="two digits") is None
     axis = shown[0].axes[0]
     assert [text.get_text() for text in axis.texts] == ["90", "2", "80"]
-    assert np.array_equal(axis.images[0].get_array(), [[0, 2], [0, 0]])
+    assert np.array_equal(axis.images[0].get_array().filled(0), [[0, 2], [0, 0]])
 
 
 def test_confusion_without_an_error_is_drawn_too(shown):

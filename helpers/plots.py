@@ -76,6 +76,26 @@ def show_images(images, title="", captions=None, columns=10, size=0.85, row_labe
     _finish(figure, title, save)
 
 
+def show_sheet(images, columns, title="", size=7.0, names=None, save=None):
+    """Show images, (n, 1, h, w) in [0, 1], edge to edge as one picture: for hundreds of them, where rows would be slow.
+
+    `size` is the width in inches, `names` labels the two directions, `save` also writes the figure to that path.
+    """
+    images = torch.as_tensor(images).detach().float().cpu().clamp(0, 1)
+    if images.dim() != 4 or images.shape[1] != 1 or not len(images) or len(images) % columns:
+        raise ValueError(f"images must be full rows of {columns}, (n, 1, h, w), got {tuple(images.shape)}")
+    n, _, height, width = images.shape
+    rows = n // columns
+    sheet = images.view(rows, columns, height, width).transpose(1, 2).reshape(rows * height, columns * width)
+    figure, axis = plt.subplots(figsize=(size, size * sheet.shape[0] / sheet.shape[1] + (0.45 if title else 0)))
+    axis.imshow(sheet.numpy(), vmin=0, vmax=1, interpolation="antialiased")
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+    if names:
+        axis.set(xlabel=names[0], ylabel=names[1])
+    _finish(figure, title, save)
+
+
 def show_history(history, names=("loss",), title="", labels=None):
     """Plot the training and the validation curve of each name in a history of `fit`, one panel a name."""
     labels = labels or names

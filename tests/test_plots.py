@@ -8,7 +8,7 @@ import torch
 from matplotlib.colors import to_hex
 
 from helpers.palette import PALETTE
-from helpers.plots import show_confusion, show_history, show_images, show_latent, style
+from helpers.plots import show_confusion, show_history, show_images, show_latent, show_sheet, style
 
 matplotlib.use("Agg")
 
@@ -76,6 +76,24 @@ def test_the_same_picture_is_saved_as_the_same_bytes(tmp_path):
     one, two = (path.read_bytes() for path in paths)
     assert one.startswith(b"\x89PNG") and one == two
     assert b"Software" not in one
+
+
+# a sheet
+
+
+def test_a_sheet_lays_its_images_row_by_row(shown):
+    images = torch.rand(6, 1, 2, 4)
+    assert show_sheet(images, columns=3, names=("right", "up")) is None
+    (axis,) = shown[0].axes
+    sheet = torch.tensor(axis.images[0].get_array())
+    assert sheet.shape == (4, 12)
+    assert torch.equal(sheet[2:, 4:8], images[4, 0])  # second row, second column
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("right", "up")
+
+
+def test_a_sheet_with_a_gap_is_refused():
+    with pytest.raises(ValueError, match=r"full rows of 4.*\(6, 1, 2, 2\)"):
+        show_sheet(torch.rand(6, 1, 2, 2), columns=4)
 
 
 # curves

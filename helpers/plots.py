@@ -4,7 +4,9 @@ import math
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 from helpers.palette import PALETTE
 
@@ -137,6 +139,28 @@ def show_latent(codes, y, title="", axis=None, names=("$z_1$", "$z_2$"), size=4)
         _finish(figure, title)
     else:
         axis.set_title(title)
+
+
+def add_thumbnails(axis, codes, images, count=200, width=0.3):
+    """Draw images, (n, 1, h, w) in [0, 1], at their places on a map, codes (n, 2), where there is room.
+
+    The axis must show the map already. Images are tried in order and skipped where one drawn before, or a numeral of
+    `show_latent`, would be covered; at most `count`, each `width` inches wide.
+    """
+    images, figure = torch.as_tensor(images).detach().cpu(), axis.figure
+    figure.draw_without_rendering()  # only now the layout is final, and with it what an inch is
+    places = torch.as_tensor(axis.transData.transform(torch.as_tensor(codes).cpu().numpy())) / figure.dpi
+    taken = [axis.transData.transform(text.get_position()) / figure.dpi for text in axis.texts]
+    taken = torch.as_tensor(np.array(taken).reshape(-1, 2))
+    for place, code, image in zip(places, codes.tolist(), images, strict=True):
+        if len(taken) and (taken - place).abs().amax(1).min() < 1.5 * width:
+            continue
+        taken = torch.cat([taken, place[None]])
+        zoom = 72 * width / image.shape[-1]
+        picture = OffsetImage(image[0].numpy(), zoom=zoom, cmap="gray_r", norm=plt.Normalize(0, 1))
+        axis.add_artist(AnnotationBbox(picture, code, pad=0.1, bboxprops={"edgecolor": "#bbbbbb", "linewidth": 0.5}))
+        if len(taken) >= count:
+            break
 
 
 def show_confusion(matrix, title=""):

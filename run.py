@@ -17,6 +17,8 @@ from nbconvert import HTMLExporter
 
 ROOT = Path(__file__).resolve().parent
 NOTEBOOKS, BUILD = ROOT / "notebooks", ROOT / "build"
+# nbconvert's pages set code in Markdown, such as a helper's displayed source, in the font of the prose
+CODE = ".jp-RenderedMarkdown pre { font: 13px/17px var(--jp-code-font-family) }"
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -59,6 +61,7 @@ def run(path, in_place):
         page = HTMLExporter(embed_images=True).from_notebook_node(
             notebook, resources={"metadata": {"name": path.stem, "path": str(path.parent)}}
         )[0]
+        page = page.replace("</head>", f"<style>{CODE}</style></head>", 1)
         (BUILD / path.with_suffix(".html").name).write_text(page, encoding="utf-8")
     elif not error:
         nbformat.write(notebook, path)

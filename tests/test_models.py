@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from helpers import models
-from helpers.models import CAE, CNN, VAE, ConvVAE, normalise, reparameterise
+from helpers.models import CAE, CNN, VAE, ConvVAE, Judge, normalise, reparameterise
 
 VAES = [VAE(), VAE(latent_dim=20, encoder=(64, 32), decoder=(16,), activation="SiLU"), ConvVAE(), ConvVAE(latent_dim=2)]
 
@@ -43,7 +43,9 @@ def test_the_cae_keeps_32_numbers_and_stays_in_range():
 
 
 @pytest.mark.parametrize(
-    "model", [CNN(channels=(4, 8), hidden=16, classes=3), CAE(7), *VAES], ids=lambda m: type(m).__name__
+    "model",
+    [CNN(channels=(4, 8), hidden=16, classes=3), Judge((2, 3, 4), classes=3), CAE(7), *VAES],
+    ids=lambda m: type(m).__name__,
 )
 def test_config_rebuilds_the_model(model):
     twin = getattr(models, type(model).__name__)(**model.config)

@@ -1,0 +1,84 @@
+"""Climb in latent space to what a classifier wants to see."""
+
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+
+
+def guide(decoder, classifier, target, starts, prior_weight=0.1, steps=60, lr=0.1):
+    """Move codes downhill on `objective`, with Adam, until the classifier reads the target in what they decode to.
+
+    Only the codes move, each on its own; both networks stay as they are (activation maximisation, Erhan et al. 2009,
+    through a generator, Nguyen et al. 2016 and 2017).
+
+    target: a class or a probability vector, (classes,), for all starts, or one each, (n,) or (n, classes).
+    starts: (n, latent_dim) codes. Returns the final codes, (n, latent_dim), and the path that led to them,
+    (steps + 1, n, latent_dim). Raises ValueError for a target outside the classes and for starts of another shape.
+    """
+    p = as_probabilities(target, starts, decoder, classifier)
+    z = starts.detach().clone().requires_grad_()
+    optimiser = torch.optim.Adam([z], lr=lr)
+    path = [starts.detach().clone()]
+    with frozen(decoder, classifier):
+        for _ in range(steps):
+            value = objective(decoder, classifier, p, z, prior_weight)
+            (z.grad,) = torch.autograd.grad(value.sum(), z)  # asked for z alone: no gradient is left on the weights
+            optimiser.step()
+            path.append(z.detach().clone())
+    return path[-1], torch.stack(path)
+
+
+def objective(decoder, classifier, p, z, prior_weight):
+    """Return what guidance lowers, in nats per code: cross-entropy to p plus the weighted cost of z under the prior.
+
+    p: (n, classes), z: (n, latent_dim) -> (n,). With weight 1 this is -log p(z | target) up to a constant: its lowest
+    point is the most probable code given that the target was read.
+    """
+    logits = classifier(decoder.decode(z))
+    return F.cross_entropy(logits, p, reduction="none") + prior_weight * 0.5 * z.square().sum(1)
+
+
+@torch.no_grad()
+def scout(decoder, classifier, target, candidates):
+    """Keep, for each start, the candidate that the classifier already finds closest to the target.
+
+    candidates: (k, n, latent_dim) draws from the prior -> (n, latent_dim). Looking costs a forward pass, climbing a
+    forward and a backward pass a step; the prior needs no weight here, every candidate comes from it.
+    """
+    p = as_probabilities(target, candidates[0], decoder, classifier)
+    with frozen(decoder, classifier):
+        values = torch.stack([objective(decoder, classifier, p, z, prior_weight=0) for z in candidates])  # (k, n)
+    return candidates[values.argmin(0), torch.arange(len(p))]
+
+
+def as_probabilities(target, starts, decoder, classifier):
+    """Return one probability vector a start, (n, classes), for any target that `guide` takes."""
+    if starts.dim() != 2 or not len(starts):
+        raise ValueError(f"starts must have shape (n, latent_dim) with n >= 1, got {tuple(starts.shape)}")
+    with torch.no_grad(), frozen(decoder, classifier):
+        classes = classifier(decoder.decode(starts[:1])).shape[1]
+    target, n = torch.as_tensor(target, device=starts.device), len(starts)
+    if not target.is_floating_point():
+        for digit in target.flatten().tolist():
+            if not 0 <= digit < classes:
+                raise ValueError(f"digit {digit} is not among the {classes} classes of this classifier")
+        target = F.one_hot(target.long(), classes).float()
+    if target.shape not in ((classes,), (n, classes)):
+        raise ValueError(f"target must be one for all or one for each of {n} starts, got {tuple(target.shape)}")
+    if not (target.min() >= 0 and (target.sum(-1) - 1).abs().max() < 1e-4):  # NaN is refused as well
+        raise ValueError("target must be a class, or probabilities: not negative, and with sum 1")
+    return target.expand(n, classes)
+
+
+@contextmanager
+def frozen(*models):
+    """Put models in eval mode, and every layer back as it was afterwards: here they are read, not trained."""
+    modes = [(layer, layer.training) for model in models for layer in model.modules()]
+    try:
+        for model in models:
+            model.eval()
+        yield
+    finally:
+        for layer, mode in modes:
+            layer.training = mode

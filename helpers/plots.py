@@ -159,7 +159,7 @@ def add_thumbnails(axis, codes, images, count=200, width=0.3):
         zoom = 72 * width / image.shape[-1]
         picture = OffsetImage(image[0].numpy(), zoom=zoom, cmap="gray_r", norm=plt.Normalize(0, 1))
         axis.add_artist(AnnotationBbox(picture, code, pad=0.1, bboxprops={"edgecolor": "#bbbbbb", "linewidth": 0.5}))
-        if len(taken) >= count:
+        if len(axis.artists) >= count:
             break
 
 

@@ -8,7 +8,7 @@ import torch
 from matplotlib.colors import to_hex
 
 from helpers.palette import PALETTE
-from helpers.plots import show_confusion, show_history, show_images, show_latent, show_sheet, style
+from helpers.plots import add_thumbnails, show_confusion, show_history, show_images, show_latent, show_sheet, style
 
 matplotlib.use("Agg")
 
@@ -141,6 +141,24 @@ def test_latent_draws_into_an_axis_and_leaves_showing_to_its_owner(shown):
 def test_latent_refuses_codes_it_cannot_place(codes):
     with pytest.raises(ValueError, match=r"codes must be \(n, 2\)"):
         show_latent(torch.zeros(codes), torch.zeros(4, dtype=torch.int64))
+
+
+def test_thumbnails_stay_clear_of_each_other_and_of_the_numerals():
+    figure, axis = plt.subplots(figsize=(4, 4))
+    places = torch.tensor([[0.0, 0], [0, 0.1], [9, 9], [5, 5]])  # the second is under the first, the last under a "1"
+    axis.scatter(*places.T)
+    axis.text(5, 5, "1")
+    assert add_thumbnails(axis, places, torch.rand(4, 1, 28, 28)) is None
+    assert [tuple(artist.xy) for artist in axis.artists] == [(0, 0), (9, 9)]
+    plt.close(figure)
+
+
+def test_thumbnails_can_be_counted_out():
+    figure, axis = plt.subplots(figsize=(4, 4))
+    axis.scatter(range(9), range(9))
+    add_thumbnails(axis, torch.arange(9.0)[:, None].expand(9, 2), torch.rand(9, 1, 28, 28), count=2, width=0.1)
+    assert len(axis.artists) == 2
+    plt.close(figure)
 
 
 # confusion

@@ -47,9 +47,8 @@ def _read(file, path, length, sha256, max_bytes):
     """Read one array from an open file of `length` bytes (None: not known before it is unpacked)."""
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in TYPES or magic[3] == 0:
-        raise _error(
-            path, "a magic number 00 00, type 08 09 0b 0c 0d or 0e, rank >= 1", magic.hex(" ") or "no bytes"
-        )
+        expected = "00 00, a type (08 09 0b 0c 0d 0e) and the number of dimensions"
+        raise _error(path, expected, magic.hex(" ") or "no bytes")
     dtype, rank = np.dtype(TYPES[magic[2]]), magic[3]
 
     sizes = file.read(4 * rank)
@@ -58,9 +57,7 @@ def _read(file, path, length, sha256, max_bytes):
     shape = struct.unpack(f">{rank}I", sizes)
     promised = math.prod(shape) * dtype.itemsize  # Python integers: cannot overflow
     if promised > max_bytes:
-        raise _error(
-            path, f"at most {max_bytes} bytes of values", f"a header that promises {promised}, shape {shape}"
-        )
+        raise _error(path, f"at most {max_bytes} bytes of values", f"a header that promises {promised}, shape {shape}")
     if length is not None and length != 4 + 4 * rank + promised:
         raise _error(path, f"{4 + 4 * rank + promised} bytes for shape {shape}", f"{length}")
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.distributions import Bernoulli, Normal
 
-from helpers.likelihood import log_likelihood, log_pixels, square_grid
+from helpers.likelihood import grid, log_likelihood, log_pixels
 from helpers.losses import kl_nats, reconstruction_nats
 from helpers.models import VAE, ConvVAE
 
@@ -54,7 +54,7 @@ def test_one_pixel_that_reads_the_first_coordinate_has_probability_one_half():
 
 
 def test_agrees_with_a_plain_sum_over_the_grid_in_double_precision(model, x):
-    z = square_grid(0.1, 6.0).double()
+    z = grid(0.1, 6.0).double()
     model = model.double()
     total = Normal(0.0, 1.0).log_prob(z).sum(1)[:, None] - torch.stack(
         [nn.functional.binary_cross_entropy_with_logits(
@@ -92,10 +92,11 @@ def test_the_elbo_never_exceeds_it(model, x, seed):
     assert (elbo - 4 * error <= log_likelihood(model, x, step=0.05)).all()
 
 
-def test_square_grid_spans_the_plane_with_the_origin_in_it():
-    z = square_grid(0.5, 2.0)
-    assert z.shape == (81, 2) and (z == 0).all(1).sum() == 1
-    assert z.min() == -2 and z.max() == 2
+def test_the_grid_is_a_disc_around_the_origin():
+    z = grid(0.5, 2.0)
+    assert (z == 0).all(1).sum() == 1 and z.norm(dim=1).max() == 2
+    assert torch.allclose(z, -z.flip(0)) and len(z.unique(dim=0)) == len(z)
+    assert len(grid(0.01, 1.0)) == pytest.approx(math.pi * 100**2, rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -1,50 +1,26 @@
 // The plane: every dot is a training image at its code, in the colour of its digit; the ring is where we are.
 
-const SVG = "http://www.w3.org/2000/svg";
-
-// Bytes arrive as a DataView that may start anywhere in its buffer; a typed array needs its own, aligned copy.
-function bytes(view, Type) {
-  return new Type(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
-}
-
-// Make an element: create("div", "lx-mark", parent, { text: "7", title: "..." }).
-function create(tag, name, parent, { text, ...attributes } = {}) {
-  const node = tag === "svg" || tag === "circle" ? document.createElementNS(SVG, tag) : document.createElement(tag);
-  node.setAttribute("class", name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  if (text !== undefined) node.textContent = text;
-  return parent.appendChild(node);
-}
-
-// Listen to the model until `signal` ends.
-function follow(model, events, listener, signal) {
-  for (const event of events.split(" ")) {
-    model.on(event, listener);
-    signal.addEventListener("abort", () => model.off(event, listener));
-  }
-}
-
-function signed(value, digits = 2) {
-  return value.toFixed(digits).replace("-", "\u2212"); // a minus as wide as the digits, so that numbers do not jump
-}
-
-const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+const MOST_PINS = 12;
 
 function createPlane(model, el, signal) {
   const plane = create("div", "lx-plane", el, {
     tabindex: 0,
     role: "application",
     "aria-roledescription": "latent plane",
-    "aria-label": "Latent plane. Move with the arrow keys, with Shift in larger steps; Home returns to the centre.",
+    "aria-label": "Latent plane. Arrow keys move, with Shift in larger steps. Home returns to the centre. Enter pins a place, Backspace takes the last pin away.",
     "data-lm-suppress-shortcuts": "true", // or JupyterLab takes the arrow keys
   });
+  createLayers(model, plane, signal);
   const canvas = create("canvas", "lx-points", plane, { "aria-hidden": "true" });
   const guides = create("div", "lx-guides", plane, { "aria-hidden": "true" });
   const across = create("div", "lx-hair lx-across", plane);
   const down = create("div", "lx-hair lx-down", plane);
+  const cloud = create("div", "lx-cloud", plane); // where a drawn digit lies, and how sure the encoder is
+  const pins = create("div", "lx-pins", plane);
   const mark = create("div", "lx-mark", plane);
 
   let size = 0;
+  let pressed = [0, 0];
   const span = () => model.get("bounds"); // [left, right, bottom, top], as long as high
   const share = ([x, y]) => {
     const [left, right, bottom, top] = span();
@@ -81,7 +57,8 @@ function createPlane(model, el, signal) {
 
   function drawPoints() {
     size = plane.clientWidth;
-    if (!size) return; // not on the page yet: the observer below calls again
+    canvas.hidden = !model.get("layers").includes("points");
+    if (!size || canvas.hidden) return; // not on the page yet: the observer below calls again
     const scale = window.devicePixelRatio || 1;
     canvas.width = canvas.height = Math.round(size * scale);
     const context = canvas.getContext("2d");
@@ -107,6 +84,31 @@ function createPlane(model, el, signal) {
     down.style.transform = `translateX(${u * size}px)`;
   }
 
+  function drawPins() {
+    pins.replaceChildren();
+    model.get("pins").forEach((xy, k) => place(create("span", "lx-pin", pins, { text: k + 1 }), xy));
+  }
+
+  function drawCloud() {
+    const drawn = model.get("drawn");
+    cloud.hidden = !drawn?.place;
+    if (cloud.hidden) return;
+    const [left, right] = span();
+    const [a, b, angle] = drawn.ellipse ?? [0, 0, 0];
+    place(cloud, drawn.place);
+    cloud.style.width = `${(400 * a) / (right - left)}%`; // two standard deviations to each side
+    cloud.style.height = `${(400 * b) / (right - left)}%`;
+    cloud.style.rotate = `${-angle}rad`; // the page's y axis points down
+  }
+
+  // Pin a place, or take the pin away that is there already.
+  function pin(xy) {
+    const [left, right] = span();
+    const near = ([x, y]) => Math.hypot(x - xy[0], y - xy[1]) < (right - left) / 50;
+    const old = model.get("pins");
+    model.set("pins", old.some(near) ? old.filter((other) => !near(other)) : [...old, xy].slice(-MOST_PINS));
+  }
+
   function go(x, y) {
     const [left, right, bottom, top] = span();
     model.set("xy", [clamp(x, left, right), clamp(y, bottom, top)]);
@@ -124,6 +126,11 @@ function createPlane(model, el, signal) {
     const [x, y] = model.get("xy");
     const [left, right] = span();
     const step = ((right - left) / 100) * (event.shiftKey ? 5 : 1);
+    const acts = {
+      Enter: () => pin([x, y]),
+      " ": () => pin([x, y]),
+      Backspace: () => model.set("pins", model.get("pins").slice(0, -1)),
+    };
     const moves = {
       ArrowLeft: [x - step, y],
       ArrowRight: [x + step, y],
@@ -131,10 +138,11 @@ function createPlane(model, el, signal) {
       ArrowDown: [x, y - step],
       Home: [0, 0],
     };
-    if (!moves[event.key] || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (!(moves[event.key] || acts[event.key]) || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault(); // the page must not scroll, nor the notebook change cells
     event.stopPropagation();
-    go(...moves[event.key]);
+    if (moves[event.key]) go(...moves[event.key]);
+    else acts[event.key]();
   }
 
   // Mouse, pen and touch alike. A finger keeps the plane until it is lifted; `touch-action: none` stops scrolling.
@@ -143,7 +151,16 @@ function createPlane(model, el, signal) {
     "pointerdown",
     (event) => {
       if (event.pointerType !== "mouse") plane.setPointerCapture(event.pointerId);
+      pressed = [event.clientX, event.clientY];
       point(event);
+    },
+    { signal },
+  );
+  plane.addEventListener(
+    "click",
+    (event) => {
+      // A drag explores; only a press that stays in place pins.
+      if (Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) < 5) pin(model.get("xy"));
     },
     { signal },
   );
@@ -157,7 +174,12 @@ function createPlane(model, el, signal) {
   signal.addEventListener("abort", () => resized.disconnect());
 
   follow(model, "change:xy", moveMark, signal);
-  follow(model, "change:points change:bounds change:centres", () => (drawGuides(), drawPoints(), moveMark()), signal);
+  follow(model, "change:layers", drawPoints, signal);
+  follow(model, "change:pins", drawPins, signal);
+  follow(model, "change:drawn", drawCloud, signal);
+  follow(model, "change:frame", () => mark.classList.toggle("lx-off", !!model.get("frame").off), signal);
   drawGuides();
+  drawPins();
+  drawCloud();
   return plane;
 }

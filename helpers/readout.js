@@ -1,27 +1,20 @@
 // The read-out: what the model draws at this place, large, and what the classifier makes of it.
 
-const SIDE = 28;
-
-// Ink on transparent paper: the style sheet turns black ink white in a dark theme, so nothing is redrawn.
-function drawDigit(canvas, pixels) {
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(SIDE, SIDE);
-  for (let i = 0; i < pixels.length; i++) image.data[4 * i + 3] = pixels[i];
-  context.putImageData(image, 0, 0);
-}
+const bits = (probs) => -probs.reduce((sum, p) => (p > 0 ? sum + p * Math.log2(p) : sum), 0);
 
 function createReadout(model, el, signal) {
   const readout = create("div", "lx-readout", el);
   const card = create("div", "lx-card", readout);
-  const digit = create("canvas", "lx-ink", card, { width: SIDE, height: SIDE, role: "img", "aria-label": "Decoded digit" });
+  const digit = createDigit("lx-large", card, "Decoded digit");
   const badge = create("span", "lx-badge", card, { text: "waiting" });
-  const place = create("div", "lx-line", readout);
-  create("span", "lx-name", place, { text: "z" });
-  const z = create("span", "lx-value", place);
-
-  const sees = create("div", "lx-line", readout);
-  create("span", "lx-name", sees, { text: "classifier" });
-  const verdict = create("span", "lx-value", sees);
+  const off = create("span", "lx-badge lx-warning", card, { text: "off the data" });
+  const line = (name, title) => {
+    const row = create("div", "lx-line", readout, { title });
+    create("span", "lx-name", row, { text: name });
+    return create("span", "lx-value", row);
+  };
+  const z = line(model.get("plane"), "Where the ring is");
+  const verdict = line("classifier", "The class it finds most probable");
   const chart = create("div", "lx-bars", readout, { "aria-hidden": "true" });
   const bars = model.get("palette").map((colour, k) => {
     const column = create("div", "lx-column", chart);
@@ -30,6 +23,9 @@ function createReadout(model, el, signal) {
     create("span", "lx-class", column, { text: k });
     return { column, bar };
   });
+  const entropy = line("entropy", "Of these probabilities: 0 when the classifier is sure, 3.32 when it has no idea");
+  const prior = line("log prior density", "Of the code under N(0, I)");
+  const like = createDigit("lx-like", line("nearest training digit", "The real image whose code is nearest"), "Nearest training digit");
   const speech = create("div", "lx-speech", readout, { "aria-live": "polite" });
   let talk = 0;
 
@@ -38,14 +34,13 @@ function createReadout(model, el, signal) {
   }
 
   function showProbabilities(probs) {
-    sees.hidden = chart.hidden = !probs;
-    if (!probs) return;
-    const best = probs.indexOf(Math.max(...probs));
-    verdict.textContent = `${best}  \u00b7  ${Math.round(100 * probs[best])} %`;
+    const best = largest(probs);
+    verdict.textContent = `${best}  \u00b7  ${percent(probs[best])}`;
     bars.forEach(({ column, bar }, k) => {
       bar.style.transform = `scaleY(${probs[k]})`;
       column.classList.toggle("lx-best", k === best);
     });
+    entropy.textContent = `${bits(probs).toFixed(2)} bits`;
   }
 
   function showBadge(frame) {
@@ -58,9 +53,9 @@ function createReadout(model, el, signal) {
     clearTimeout(talk);
     talk = setTimeout(() => {
       const [x, y] = model.get("xy").map((value) => value.toFixed(1));
-      const best = frame.probs ? frame.probs.indexOf(Math.max(...frame.probs)) : -1;
+      const best = frame.probs ? largest(frame.probs) : -1;
       const sees = best < 0 ? "" : `, looks like a ${best}, ${Math.round(100 * frame.probs[best])} percent`;
-      speech.textContent = `At ${x}, ${y}${sees}`;
+      speech.textContent = `At ${x}, ${y}${sees}${frame.off ? ", off the data" : ""}`;
     }, 600);
   }
 
@@ -69,7 +64,10 @@ function createReadout(model, el, signal) {
     if (!frame) return;
     if (frame.pixels) {
       drawDigit(digit, frame.pixels);
-      showProbabilities(frame.probs);
+      drawDigit(like, frame.like);
+      if (frame.probs) showProbabilities(frame.probs);
+      prior.textContent = frame.prior === null ? "" : `${signed(frame.prior)} nats`;
+      off.hidden = !frame.off;
       announce(frame);
     }
     showBadge(frame);
@@ -81,7 +79,8 @@ function createReadout(model, el, signal) {
   follow(model, "change:smooth", () => digit.classList.toggle("lx-smooth", model.get("smooth")), signal);
   signal.addEventListener("abort", () => clearTimeout(talk));
   digit.classList.toggle("lx-smooth", model.get("smooth"));
-  sees.hidden = chart.hidden = true;
+  chart.hidden = verdict.parentNode.hidden = entropy.parentNode.hidden = !model.get("classes");
+  prior.parentNode.hidden = !model.get("prior");
   showPlace();
   showFrame();
   return readout;

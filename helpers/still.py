@@ -10,23 +10,24 @@ from helpers.palette import PALETTE
 INK, QUIET, LINE = "#222222", "#777777", "#dddddd"
 
 
-def still(points, digits, centres, bounds, z, ink, probs=None):
-    """Draw the plane, the digit at z and its class probabilities; take the explorer's bytes, return those of a PNG."""
-    points = np.frombuffer(points, "<f4").reshape(-1, 2)
-    colours = [PALETTE[digit] for digit in np.frombuffer(digits, "u1")]
-    figure = Figure(figsize=(8, 5), dpi=100, facecolor="white")
+def still(explorer, sight):
+    """Draw an explorer's plane, the digit on screen and its class probabilities; return the bytes of a PNG."""
+    points = np.frombuffer(explorer.points, "<f4").reshape(-1, 2)
+    colours = [PALETTE[digit] for digit in np.frombuffer(explorer.digits, "u1")]
+    probs = sight.facts[0, :10].tolist() if explorer.classes else None
+    figure = Figure(figsize=(8, 5), dpi=100, facecolor="white", layout="none")  # whatever the notebook's style says
     plane = figure.add_axes((0.005, 0.008, 0.61, 0.984))
     plane.scatter(*points.T, s=5, c=colours, alpha=0.62, linewidths=0)
-    for digit, (x, y) in centres:
+    for digit, (x, y) in explorer.centres:
         box = {"boxstyle": "circle,pad=0.3", "facecolor": "white", "edgecolor": PALETTE[digit], "alpha": 0.9}
         plane.text(x, y, digit, ha="center", va="center", color=PALETTE[digit], weight="bold", fontsize=9, bbox=box)
-    plane.plot(*z, "o", markersize=11, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.8)
-    plane.set(xlim=bounds[:2], ylim=bounds[2:], xticks=[], yticks=[])
+    plane.plot(*explorer.xy, "o", markersize=11, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.8)
+    plane.set(xlim=explorer.bounds[:2], ylim=explorer.bounds[2:], xticks=[], yticks=[])
 
     digit = figure.add_axes((0.655, 0.42, 0.335, 0.335 * 8 / 5))
-    digit.imshow(np.frombuffer(ink, "u1").reshape(28, 28), cmap="gray_r", vmin=0, vmax=255)
+    digit.imshow(sight.ink.numpy().reshape(28, 28), cmap="gray_r", vmin=0, vmax=255)
     digit.set(xticks=[], yticks=[])
-    place = ", ".join(f"{value:.2f}" for value in z[:4]) + (", ..." if len(z) > 4 else "")
+    place = ", ".join(f"{value:.2f}" for value in explorer.z[:4]) + (", ..." if len(explorer.z) > 4 else "")
     figure.text(0.655, 0.37, f"z = ({place})".replace("-", "\N{MINUS SIGN}"), color=INK, va="center")
     if probs:
         best = int(np.argmax(probs))

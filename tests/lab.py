@@ -42,6 +42,9 @@ def server(folder, app="lab"):
         port = free.getsockname()[1]
     token = secrets.token_hex(16)
     home = Path(folder) / ".home"  # no settings of the person who runs this, and none left behind
+    news = home / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    news.parent.mkdir(parents=True, exist_ok=True)
+    news.write_text('{"fetchNews": "false"}')
     environment = os.environ | {
         "JUPYTER_CONFIG_DIR": str(home),
         "JUPYTER_DATA_DIR": str(home / "data"),
@@ -60,7 +63,7 @@ def server(folder, app="lab"):
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     base = f"http://127.0.0.1:{port}/"
     try:
-        _wait(base, process, log)
+        wait_for(base, process, log.name)
         yield lambda path: f"{base}{path}?token={token}"
     finally:
         process.terminate()
@@ -70,17 +73,18 @@ def server(folder, app="lab"):
             process.kill()
 
 
-def _wait(base, process, log):
+def wait_for(address, process, log=None):
+    """Return once a server answers at `address`; raise RuntimeError when its process has ended or a minute is over."""
     until = time.monotonic() + 60
     while time.monotonic() < until and process.poll() is None:
         with contextlib.suppress(urllib.error.URLError, ConnectionError):
             try:
-                urllib.request.urlopen(base, timeout=5)
+                urllib.request.urlopen(address, timeout=5)
                 return
             except urllib.error.HTTPError:  # it answers, and asks for the token
                 return
         time.sleep(0.2)
-    raise RuntimeError(f"the server did not start, see {log.name}:\n{Path(log.name).read_text()[-2000:]}")
+    raise RuntimeError("the server did not start: " + (Path(log).read_text()[-2000:] if log else address))
 
 
 def notebook(path, *cells):
@@ -101,4 +105,18 @@ def run_all(page, address):
             await panel.sessionContext.ready;
             window.jupyterapp.commands.execute('notebook:run-all-cells');
         }"""
+    )
+
+
+def execute(page, code, wait=True):
+    """Run code in the kernel of the notebook on screen, beside its cells; return when it is done, or at once."""
+    page.evaluate(
+        """async ([code, wait]) => {
+            const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+            const future = kernel.requestExecute({ code });
+            if (!wait) return;
+            const reply = await future.done;
+            if (reply.content.status != "ok") throw new Error(reply.content.ename + ": " + reply.content.evalue);
+        }""",
+        [code, wait],
     )

@@ -1,10 +1,16 @@
-"""The explorer in JupyterLab, driven by a real pointer in headless Chromium."""
+"""The explorer under a real pointer in headless Chromium: its script, the saved HTML file, JupyterLab and its kin."""
+
+from pathlib import Path
 
 import lab
 import pytest
-from small import SETUP
+import torch
+from small import SETUP, classifier, model, x, y
+
+from helpers.explorer import LatentExplorer
 
 pytestmark = pytest.mark.browser
+HELPERS = Path(lab.__file__).parents[1] / "helpers"
 
 
 @pytest.fixture(scope="module")
@@ -16,47 +22,299 @@ def page():
 
 
 @pytest.fixture(scope="module")
+def explorer():
+    return LatentExplorer(model, x, y, classifier)
+
+
+# The script's logic, on an empty page
+
+
+@pytest.fixture
+def blank(page):
+    page.goto("about:blank")
+    for name in ("link.js", "dom.js", "preview.js", "pins.js"):
+        page.add_script_tag(content=(HELPERS / name).read_text())
+    return page
+
+
+def test_a_flood_ends_on_the_last_position_with_two_in_flight(blank):
+    found = blank.evaluate(
+        """async () => {
+            let most = 0, sent = 0, last = null, shown = null;
+            const link = createLink((question) => {
+                sent += 1;
+                most = Math.max(most, link.inFlight);
+                last = question;
+                setTimeout(() => { if (link.receive(question)) shown = question.xy; }, 5);
+            });
+            for (let k = 0; k < 10000; k++) {
+                link.ask({ xy: k });
+                if (k % 500 == 0) await new Promise((done) => setTimeout(done, 2));
+            }
+            await new Promise((done) => setTimeout(done, 100));
+            return { most, sent, shown, left: link.inFlight };
+        }"""
+    )
+    assert found["shown"] == 9999 and found["most"] <= 2 and found["left"] == 0 and found["sent"] < 100
+
+
+def test_stale_and_foreign_replies_are_dropped_and_lost_ones_time_out(blank):
+    found = blank.evaluate(
+        """async () => {
+            const sent = [], lost = [];
+            const link = createLink((question) => sent.push(question), { timeout: 20, onLost: () => lost.push(1) });
+            link.ask({ xy: 1 }), link.ask({ xy: 2 }), link.ask({ xy: 3 }), link.ask({ xy: 4 });
+            const before = sent.map((question) => question.xy);
+            const foreign = link.receive({ ...sent[0], page: "another" });
+            const odd = [null, undefined, 3, "x", {}, { page: sent[0].page }, { ...sent[0], number: 99 }];
+            const nonsense = odd.map(link.receive);
+            const fresh = link.receive(sent[1]);
+            const stale = link.receive(sent[0]);
+            const after = sent.map((question) => question.xy);
+            await new Promise((done) => setTimeout(done, 200)); // the third question is never answered
+            link.ask({ xy: 5 });
+            const late = link.receive(sent[2]);
+            link.close();
+            return { before, foreign, nonsense, fresh, stale, after, lost: lost.length, final: sent.at(-1).xy, late };
+        }"""
+    )
+    assert found["before"] == [1, 2] and found["after"] == [1, 2, 4]
+    assert found["foreign"] is False and not any(found["nonsense"])
+    assert found["fresh"] is True and found["stale"] is False
+    assert found["lost"] == 1 and found["final"] == 5 and found["late"] is True
+
+
+def test_a_path_starts_and_ends_at_its_pins_in_equal_steps(blank):
+    path = blank.evaluate("alongPath([[0, 0], [3, 0], [3, 1]], 9)")
+    assert path[0] == [0, 0] and path[-1] == pytest.approx([3, 1]) and path[6] == pytest.approx([3, 0])
+    assert blank.evaluate("alongPath([[1, 1], [1, 1]], 3)") == [[1, 1]] * 3
+
+
+def test_closing_removes_every_listener(page, explorer, tmp_path):
+    explorer.save_html(tmp_path / "explorer.html")
+    watched = (tmp_path / "explorer.html").read_text()
+    # The page as saved, but it notes every listener, and keeps what closes the widget.
+    watched = watched.replace("function createModel(state) {", "function createModel(state) { window.state = state;")
+    watched = watched.replace("const listeners = new Map();", "const listeners = (window.listeners = new Map());")
+    watched = watched.replace("  widget.initialize({ model });", "  window.close1 = widget.initialize({ model });")
+    watched = watched.replace(
+        "  widget.render({ model, el });", "  window.close2 = await widget.render({ model, el });"
+    )
+    (tmp_path / "watched.html").write_text(watched)
+    page.goto("about:blank")
+    page.add_init_script(
+        """window.added = [];
+        const add = EventTarget.prototype.addEventListener;
+        EventTarget.prototype.addEventListener = function (type, listener, options) {
+            if (!(this instanceof AbortSignal)) window.added.push(options?.signal ?? null);
+            return add.call(this, type, listener, options);
+        };"""
+    )
+    page.goto((tmp_path / "watched.html").as_uri())
+    page.wait_for_function("window.close2")
+    listening = "[...window.listeners.values()].reduce((sum, set) => sum + set.size, 0)"
+    assert page.evaluate(listening) > 10 and page.evaluate("window.added.length") > 8
+    page.evaluate("window.close1(); window.close2()")
+    assert page.evaluate(listening) == 0
+    assert page.evaluate("window.added.filter((signal) => !signal?.aborted).length") == 0
+    assert page.locator(".lx").count() == 0
+
+
+# The saved file, with no network and no Python
+
+
+@pytest.fixture
+def saved(page, explorer, tmp_path):
+    explorer.save_html(tmp_path / "explorer.html")
+    page.context.set_offline(True)
+    page.problems.clear()
+    page.goto((tmp_path / "explorer.html").as_uri())
+    page.wait_for_selector(".lx-badge:has-text('preview')")
+    yield page
+    page.context.set_offline(False)
+    assert not page.problems
+
+
+def pixels(page, selector=".lx-large"):
+    """Return the ink of a digit on the page, (784,) uint8."""
+    ink = page.locator(selector).first.evaluate(
+        "canvas => Array.from(canvas.getContext('2d').getImageData(0, 0, 28, 28).data).filter((_, k) => k % 4 == 3)"
+    )
+    return torch.tensor(ink)
+
+
+def point(page, u, v):
+    """Move the pointer to a share of the plane's width and height."""
+    box = page.locator(".lx-plane").first.bounding_box()
+    page.mouse.move(box["x"] + 1 + u * (box["width"] - 2), box["y"] + 1 + v * (box["height"] - 2))
+
+
+def test_saved_file_is_small_and_shows_what_torch_decodes(saved, explorer, tmp_path):
+    assert (tmp_path / "explorer.html").stat().st_size <= 2_000_000
+    left, right, bottom, top = explorer.bounds
+    for column, row in ((3, 5), (16, 16), (30, 9)):
+        u, v = (column + 0.5) / explorer.tiles, (row + 0.5) / explorer.tiles
+        point(saved, u, v)
+        saved.wait_for_timeout(50)
+        exact = explorer.look([(left + u * (right - left), top - v * (top - bottom))]).ink[0]
+        # The pointer stands on whole screen pixels, not quite on the tile's middle; torch says how much that is worth.
+        ring = saved.locator(".lx-line .lx-value").first.inner_text().replace("\u2212", "-")
+        nearby = explorer.look([tuple(float(number) for number in ring.split(","))]).ink[0]
+        slack = (nearby.int() - exact.int()).abs().max()
+        assert (pixels(saved) - exact.int()).abs().max() <= 2 + slack
+
+
+def test_saved_file_answers_pointer_keys_layers_and_pins(saved):
+    point(saved, 0.2, 0.3)
+    before = pixels(saved)
+    saved.locator(".lx-plane").focus()
+    for key in ("Shift+ArrowRight", "Enter", "Home", "Enter"):
+        saved.keyboard.press(key)
+    assert not pixels(saved).equal(before)
+    assert saved.locator(".lx-pin").count() == 2 and saved.locator(".lx-film").is_visible()
+    for name in ("tiles", "regions", "entropy"):
+        saved.get_by_role("button", name=name).click()
+        assert saved.locator(f".lx-{name}").is_visible()
+    saved.get_by_role("button", name="clear pins").click()
+    assert saved.locator(".lx-pin").count() == 0
+
+
+def test_touch_explores_and_keeps_the_page_still(page, explorer, tmp_path):
+    explorer.save_html(tmp_path / "explorer.html")
+    phone = page.context.browser.new_page(has_touch=True, viewport={"width": 390, "height": 800})
+    phone.goto((tmp_path / "explorer.html").as_uri())
+    phone.wait_for_selector(".lx-plane")
+    before = pixels(phone)
+    box = phone.locator(".lx-plane").bounding_box()
+    phone.touchscreen.tap(box["x"] + 0.3 * box["width"], box["y"] + 0.2 * box["height"])
+    assert not pixels(phone).equal(before)
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390  # nothing sticks out
+    phone.close()
+
+
+# JupyterLab
+
+
+@pytest.fixture(scope="module")
 def jupyter(page, tmp_path_factory):
-    """JupyterLab with one notebook open: two explorers, and a kernel to run more code in."""
+    """JupyterLab with one notebook open: two explorers, a pad and a plane of the first, and a kernel for more code."""
     folder = tmp_path_factory.mktemp("lab")
-    cells = [SETUP, "explorer = LatentExplorer(model, x, y, classifier)\nexplorer"]
-    lab.notebook(folder / "book.ipynb", *cells, "other = LatentExplorer(model, x, y)\nother")
+    lab.notebook(
+        folder / "book.ipynb",
+        SETUP + "\nfrom helpers.panels import Pad, Plane, Readout\nfrom ipywidgets import HBox",
+        "explorer = LatentExplorer(model, x, y, classifier)\nexplorer",
+        "other = LatentExplorer(model, x, y)\nother",
+        "HBox([Pad(explorer), Readout(explorer)])",
+    )
     with lab.server(folder) as address:
+        page.problems.clear()
         lab.run_all(page, address("lab/tree/book.ipynb"))
-        page.wait_for_selector(".lx-live >> nth=1", timeout=60_000)
+        page.wait_for_selector(".lx-paper", timeout=120_000)
+        page.wait_for_function("document.querySelectorAll('.lx-live').length == 3", timeout=120_000)
         yield page
 
 
-def ink(page, which=0):
-    """Return the picture on screen, as bytes in a string."""
-    return page.locator(".lx-card .lx-ink").nth(which).evaluate("canvas => canvas.toDataURL()")
+def live(page, which=0):
+    """Wait for an exact frame for the place where the pointer rests."""
+    page.wait_for_timeout(50)
+    page.wait_for_function("k => document.querySelectorAll('.lx-large + .lx-badge')[k].matches('.lx-live')", arg=which)
 
 
-def place(page, which=0):
-    return page.locator(".lx-line .lx-value").nth(2 * which).inner_text().replace("\u2212", "-")
-
-
-def hover(page, u, v, which=0):
-    box = page.locator(".lx-plane").nth(which).bounding_box()
-    page.mouse.move(box["x"] + u * box["width"], box["y"] + v * box["height"])
-
-
-def changes(page, before, which=0):
-    page.wait_for_function(
-        "([old, k]) => document.querySelectorAll('.lx-card .lx-ink')[k].toDataURL() != old", arg=[before, which]
-    )
-
-
-def test_pointer_keys_and_touch_change_the_digit(jupyter):
-    before, other = ink(jupyter), ink(jupyter, 1)
-    hover(jupyter, 0.2, 0.3)
-    changes(jupyter, before)
-    before, at = ink(jupyter), place(jupyter)
+def test_pointer_and_keys_decode_live(jupyter):
+    before, other = pixels(jupyter), pixels(jupyter, ".lx-large >> nth=1")
+    point(jupyter, 0.2, 0.3)
+    live(jupyter)
+    moved = pixels(jupyter)
+    assert not moved.equal(before)
     jupyter.locator(".lx-plane").first.focus()
     jupyter.keyboard.press("Shift+ArrowRight")
-    changes(jupyter, before)
-    assert place(jupyter) != at
+    live(jupyter)
+    assert not pixels(jupyter).equal(moved)
     jupyter.keyboard.press("Home")
-    jupyter.wait_for_function("document.querySelector('.lx-value').textContent == '0.00,  0.00'")
-    assert ink(jupyter, 1) == other  # two explorers on a page do not disturb each other
+    live(jupyter)
+    exact = (model.decode(torch.zeros(1, 2)) * 255).round().int().flatten()
+    assert (pixels(jupyter) - exact).abs().max() <= 1
+    assert pixels(jupyter, ".lx-large >> nth=1").equal(other)  # two explorers on a page do not disturb each other
+    lab.execute(jupyter, "assert explorer.z == (0.0, 0.0), explorer.z")
     assert not jupyter.problems
+
+
+def test_python_moves_the_ring_and_sees_the_pins(jupyter):
+    lab.execute(jupyter, "explorer.z = (0.25, -0.5)")
+    jupyter.wait_for_function("document.querySelector('.lx-value').textContent.includes('0.25')")
+    jupyter.locator(".lx-plane").first.press("Enter")
+    point(jupyter, 0.7, 0.7)
+    jupyter.mouse.down(), jupyter.mouse.up()
+    jupyter.wait_for_selector(".lx-film:visible")
+    live(jupyter)
+    lab.execute(jupyter, "assert len(explorer.history) == 2 and explorer.history[0].tolist() == [0.25, -0.5]")
+    assert not jupyter.problems
+
+
+def test_a_drawn_digit_is_read_and_placed(jupyter):
+    jupyter.locator(".lx-paper").scroll_into_view_if_needed()
+    box = jupyter.locator(".lx-paper").bounding_box()
+    jupyter.mouse.move(box["x"] + 100, box["y"] + 30)
+    jupyter.mouse.down()
+    jupyter.mouse.move(box["x"] + 120, box["y"] + 180, steps=8)
+    jupyter.mouse.up()
+    jupyter.wait_for_selector(".lx-verdict:has-text('Looks like')")
+    assert pixels(jupyter, ".lx-figure .lx-like").max() == 255
+    assert jupyter.locator(".lx-cloud:not([hidden])").count() == 1  # on its own explorer's plane, not on the other's
+    jupyter.get_by_role("button", name="clear", exact=True).click()
+    jupyter.wait_for_function("!document.querySelector('.lx-cloud:not([hidden])')")
+    assert not jupyter.problems
+
+
+def test_hovering_goes_on_while_a_cell_is_running(jupyter):
+    jupyter.locator(".lx-plane").first.scroll_into_view_if_needed()
+    lab.execute(jupyter, "import time; time.sleep(8)", wait=False)
+    before = pixels(jupyter)
+    point(jupyter, 0.4, 0.6)
+    jupyter.wait_for_timeout(50)
+    assert not pixels(jupyter).equal(before)  # the blend, at once
+    jupyter.wait_for_selector(".lx-live", timeout=5000)
+    lab.execute(jupyter, "pass")
+
+
+def test_lost_replies_recover(jupyter):
+    lab.execute(jupyter, "send = explorer.send; explorer.send = lambda *args: None")
+    for k in range(5):
+        point(jupyter, 0.3 + k / 50, 0.3)
+        jupyter.wait_for_timeout(30)
+    jupyter.wait_for_selector(".lx-badge:has-text('busy or gone')")
+    lab.execute(jupyter, "explorer.send = send")
+    jupyter.wait_for_timeout(1500)
+    point(jupyter, 0.6, 0.4)
+    live(jupyter)
+    assert not jupyter.problems
+
+
+def test_a_restarted_kernel_leaves_the_preview_and_rerunning_recovers(jupyter):
+    jupyter.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    jupyter.wait_for_timeout(3000)
+    if jupyter.locator(".lx-plane").count():  # the old view still follows the pointer
+        before = pixels(jupyter)
+        point(jupyter, 0.25, 0.25)
+        assert not pixels(jupyter).equal(before)
+    jupyter.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    jupyter.wait_for_function("document.querySelectorAll('.lx-live').length == 3", timeout=120_000)
+    point(jupyter, 0.5, 0.2)
+    live(jupyter)
+
+
+@pytest.mark.parametrize("app", ["notebook", "voila"])
+def test_notebook_7_and_voila_run_it(page, tmp_path, app):
+    pytest.importorskip(app, reason=f"{app} is not installed")
+    lab.notebook(tmp_path / "book.ipynb", SETUP, "explorer = LatentExplorer(model, x, y, classifier)\nexplorer")
+    with lab.server(tmp_path, app) as address:
+        page.problems.clear()
+        if app == "voila":
+            page.goto(address("voila/render/book.ipynb"), timeout=120_000)
+        else:
+            lab.run_all(page, address("notebooks/book.ipynb"))
+        page.wait_for_selector(".lx-live", timeout=120_000)
+        before = pixels(page)
+        point(page, 0.2, 0.3)
+        live(page)
+        assert not pixels(page).equal(before)

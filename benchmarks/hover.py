@@ -1,0 +1,170 @@
+"""How fast does the explorer follow the pointer? Print frames per second and delays, in real headless Chromium.
+
+A frame counts when it is on screen: delays run from the pointer event's own timestamp to the first moment after
+the paint that shows its picture. The pointer moves every 16 ms. The last part measures what people build first, a
+matplotlib figure that is redrawn on every event, in the same browser and with the same model.
+"""
+
+import math
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+import lab
+
+SECONDS = 6
+MODEL = """
+import torch
+from helpers.checkpoints import load
+from helpers.data import load_mnist
+from helpers.models import CNN, VAE
+
+train = load_mnist().train
+model, classifier = load("vae", VAE)[0], load("cnn_classifier", CNN)[0]
+"""
+EXPLORER = """
+from helpers.explorer import LatentExplorer
+explorer = LatentExplorer(model, train.x, train.y, classifier)
+explorer
+"""
+TRAINING = """
+import time
+from helpers.models import VAE
+net, until, steps = VAE(latent_dim=2), time.monotonic() + 30, 0
+adam = torch.optim.Adam(net.parameters())
+while time.monotonic() < until:
+    logits, mu, logvar = net(train.x[:128])
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, train.x[:128])
+    adam.zero_grad(), loss.backward(), adam.step()
+"""
+SLOW = """
+import time
+decode = explorer._model.decode
+explorer._model.decode = lambda z: (time.sleep(0.05), decode(z))[1]
+"""
+FAST = "explorer._model.decode = decode"
+
+# A figure as one would write it first, with %matplotlib widget: WebAgg is the part of matplotlib behind it.
+CANVAS = """
+import sys
+import matplotlib
+matplotlib.use("webagg")
+import matplotlib.pyplot as plt
+from helpers.latent import encode
+plt.rcParams.update({"webagg.open_in_browser": False, "webagg.port": int(sys.argv[1])})
+codes = encode(model, train.x)
+figure, (plane, digit) = plt.subplots(1, 2, figsize=(9, 4.5))
+plane.scatter(*codes.T, c=train.y, cmap="tab10", s=2)
+picture = digit.imshow(train.x[0, 0], cmap="gray_r")
+def move(event):
+    if event.inaxes is plane:
+        with torch.inference_mode():
+            picture.set_data(model.decode(torch.tensor([[event.xdata, event.ydata]]).float())[0, 0])
+        figure.canvas.draw_idle()
+figure.canvas.mpl_connect("motion_notify_event", move)
+plt.show()
+"""
+DRAWN = """() => {
+    window.drawn = [];
+    const draw = CanvasRenderingContext2D.prototype.drawImage;
+    CanvasRenderingContext2D.prototype.drawImage = function (...rest) {
+        window.drawn.push(performance.now());
+        return draw.apply(this, rest);
+    };
+}"""
+
+# In the page: note every pointer move and, for every frame, when it was asked for and when it had been painted.
+WATCH = """() => {
+    const seen = (window.seen = { moves: [], frames: [] });
+    const painted = (note) => requestAnimationFrame(() => {
+        const channel = new MessageChannel();
+        channel.port1.onmessage = () => note(performance.now());
+        channel.port2.postMessage(0);
+    });
+    addEventListener("pointermove", (event) => seen.moves.push(event.timeStamp), { capture: true });
+    addEventListener("lx-frame", ({ detail }) => {
+        const move = seen.moves.findLast((t) => t <= detail.asked);
+        if (detail.pixels && move) painted((now) => seen.frames.push({ live: detail.live, move, now }));
+    });
+}"""
+
+
+def wander(page, box):
+    """Move the pointer in loops for SECONDS, one step every 16 ms."""
+    start, step = time.perf_counter(), 0
+    while time.perf_counter() - start < SECONDS:
+        step += 1
+        u, v = 0.5 + 0.3 * math.cos(step / 23), 0.5 + 0.3 * math.sin(step / 17)
+        page.mouse.move(box["x"] + u * box["width"], box["y"] + v * box["height"])
+        time.sleep(max(0, start + 0.016 * step - time.perf_counter()))
+
+
+def quantile(values, q):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(q * len(values)))] if values else float("nan")
+
+
+def report(name, frames):
+    delays = [frame["now"] - frame["move"] for frame in frames]
+    rate = len({round(frame["now"], 1) for frame in frames}) / SECONDS
+    p50, p95 = quantile(delays, 0.5), quantile(delays, 0.95)
+    print(f"{name:<40}{rate:6.1f} frames/s   p50 {p50:6.1f} ms   p95 {p95:6.1f} ms", flush=True)
+    return rate
+
+
+def hover(page, name):
+    """Wander over the explorer on the page and report its live frames."""
+    page.evaluate("window.seen.moves.length = window.seen.frames.length = 0")
+    wander(page, page.locator(".lx-plane").bounding_box())
+    page.wait_for_timeout(300)
+    return report(name, [frame for frame in page.evaluate("window.seen.frames") if frame["live"]])
+
+
+def measure_explorer():
+    """Print the explorer's figures in a stock JupyterLab: idle, slow decoder, training; return the first rate."""
+    with tempfile.TemporaryDirectory() as folder, lab.server(folder) as address, lab.browser() as page:
+        lab.notebook(Path(folder) / "book.ipynb", MODEL, EXPLORER)
+        page.add_init_script(f"({WATCH})()")
+        lab.run_all(page, address("lab/tree/book.ipynb"))
+        page.wait_for_selector(".lx-live", timeout=120_000)
+        page.wait_for_timeout(2000)
+        rate = hover(page, "explorer, live frames")
+        lab.execute(page, SLOW)
+        hover(page, "explorer, decoder that takes 50 ms")
+        lab.execute(page, FAST)
+        lab.execute(page, TRAINING, wait=False)
+        page.wait_for_timeout(1000)
+        hover(page, "explorer, while a cell trains a VAE")
+    return rate
+
+
+def measure_canvas():
+    """Print the figures of a matplotlib canvas with the training set as a scatter, redrawn as the pointer moves."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-c", MODEL + CANVAS, str(port)], stdout=subprocess.DEVNULL)
+    try:
+        with lab.browser() as page:
+            lab.wait_for(f"http://127.0.0.1:{port}/", process)
+            page.goto(f"http://127.0.0.1:{port}/")
+            page.evaluate(DRAWN)
+            page.wait_for_function("window.drawn.length > 0", timeout=30_000)
+            page.wait_for_timeout(3000)
+            page.evaluate("window.drawn.length = 0")
+            box = page.locator("canvas").last.bounding_box()
+            wander(page, {**box, "width": box["width"] / 2})
+            count = page.evaluate("window.drawn.length")
+            print(f"{'matplotlib canvas, redrawn per event':<40}{count / SECONDS:6.1f} frames/s")
+            return count / SECONDS
+    finally:
+        process.kill()
+
+
+if __name__ == "__main__":
+    explorer, canvas = measure_explorer(), measure_canvas()
+    print(f"the explorer draws {explorer / max(canvas, 1e-9):.0f} times the frames")

@@ -1,0 +1,82 @@
+// What the plane can show beneath and besides the points, and the buttons that switch it.
+
+const LAYERS = [
+  ["points", "Training images at their codes"],
+  ["tiles", "What the decoder draws, all over the plane"],
+  ["regions", "The class the classifier finds most probable; pale where it is unsure"],
+  ["entropy", "How unsure the classifier is"],
+];
+const FINE = 192; // pixels of regions and entropy, across and down
+
+function createLayers(model, plane, signal) {
+  const preview = createPreview(model);
+  const shown = {};
+  const draw = {
+    tiles(canvas) {
+      // Every other tile: all of them would be too small to read.
+      const count = preview.side / 2;
+      canvas.width = canvas.height = count * SIDE;
+      for (let y = 0; y < count; y++) {
+        for (let x = 0; x < count; x++) drawDigit(canvas, preview.ink((x + 0.5) / count, (y + 0.5) / count), x, y);
+      }
+    },
+    regions(canvas) {
+      const colours = model.get("palette").map((hex) => [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16)));
+      paint(canvas, (probs) => {
+        const best = largest(probs);
+        return [...colours[best], 140 * Math.max(0, (probs[best] - 0.1) / 0.9) ** 1.5];
+      });
+    },
+    entropy(canvas) {
+      paint(canvas, (probs) => [0, 0, 0, 235 * (bits(probs) / Math.log2(10))]);
+    },
+  };
+
+  function paint(canvas, colour) {
+    canvas.width = canvas.height = FINE;
+    const context = canvas.getContext("2d");
+    const image = context.createImageData(FINE, FINE);
+    for (let k = 0; k < FINE * FINE; k++) {
+      const probs = preview.probabilities(((k % FINE) + 0.5) / FINE, (Math.floor(k / FINE) + 0.5) / FINE);
+      image.data.set(colour(probs), 4 * k);
+    }
+    context.putImageData(image, 0, 0);
+  }
+
+  function show() {
+    const wanted = model.get("layers");
+    for (const name of ["regions", "entropy", "tiles"]) {
+      const there = wanted.includes(name) && (name === "tiles" || model.get("classes"));
+      if (there && !shown[name]) {
+        // Drawn when first asked for, kept from then on.
+        shown[name] = create("canvas", `lx-layer lx-${name}${name === "regions" ? "" : " lx-ink"}`, plane, { "aria-hidden": "true" });
+        plane.prepend(shown[name]);
+        draw[name](shown[name]);
+      }
+      if (shown[name]) shown[name].hidden = !there;
+    }
+    plane.classList.toggle("lx-busy", wanted.includes("tiles"));
+  }
+
+  follow(model, "change:layers", show, signal);
+  show();
+}
+
+function createSwitches(model, el, signal) {
+  const row = create("div", "lx-switches", el, { role: "group", "aria-label": "Layers of the plane" });
+  const buttons = LAYERS.filter(([name]) => model.get("classes") || name === "points" || name === "tiles").map(([name, title]) => {
+    const button = create("button", "lx-switch", row, { type: "button", title, text: name });
+    button.addEventListener(
+      "click",
+      () => {
+        const now = model.get("layers");
+        model.set("layers", now.includes(name) ? now.filter((other) => other !== name) : [...now, name]);
+      },
+      { signal },
+    );
+    return [name, button];
+  });
+  const show = () => buttons.forEach(([name, button]) => button.setAttribute("aria-pressed", model.get("layers").includes(name)));
+  follow(model, "change:layers", show, signal);
+  show();
+}

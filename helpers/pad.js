@@ -1,0 +1,94 @@
+// A pad to draw on. The kernel prepares the strokes as MNIST did, reads them, and says where on the plane they lie.
+
+const PAD = 112; // pixels sent, across and down: four for one of the digit's
+
+function createPad(model, el, signal) {
+  const pad = create("div", "lx-pad", el);
+  const paper = create("div", "lx-card", pad);
+  const canvas = create("canvas", "lx-ink lx-paper", paper, {
+    width: PAD,
+    height: PAD,
+    tabindex: 0,
+    role: "img",
+    "aria-label": "Pad: draw a digit with mouse, finger or pen. Delete clears it.",
+    "data-lm-suppress-shortcuts": "true",
+  });
+  const hint = create("span", "lx-hint lx-invite", paper, { text: "draw a digit" });
+  const clear = create("button", "lx-switch lx-erase", paper, { type: "button", text: "clear" });
+  const found = create("div", "lx-found", pad);
+  const verdict = create("div", "lx-verdict", found, { "aria-live": "polite" });
+  const figure = (name, title) => {
+    const box = create("figure", "lx-figure", found, { title });
+    const digit = createDigit("lx-like", box, name);
+    create("figcaption", "lx-name", box, { text: name });
+    return digit;
+  };
+  const prepared = figure("prepared", "Cropped, fitted into 20 x 20, centred by mass on 28 x 28");
+  const recon = figure("decoded", "What the decoder draws at its code");
+  const row = create("div", "lx-row", found);
+  create("span", "lx-name", row, { text: "nearest training digits" });
+  const likes = Array.from({ length: 6 }, (_, k) => createDigit("lx-like", row, `Nearest training digit ${k + 1}`));
+
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  Object.assign(context, { lineWidth: 9, lineCap: "round", lineJoin: "round" });
+  let last = null;
+
+  const at = (event) => [(event.offsetX / canvas.clientWidth) * PAD, (event.offsetY / canvas.clientHeight) * PAD];
+
+  function press(event) {
+    canvas.setPointerCapture(event.pointerId);
+    last = at(event);
+    stroke(event);
+    event.preventDefault(); // no text selection, no scrolling
+    canvas.focus({ preventScroll: true });
+  }
+
+  function stroke(event) {
+    if (!last) return;
+    context.beginPath();
+    context.moveTo(...last);
+    for (const step of event.getCoalescedEvents?.() ?? []) context.lineTo(...at(step));
+    context.lineTo(...(last = at(event)));
+    context.stroke();
+    submit();
+  }
+
+  function submit() {
+    hint.hidden = true;
+    const pixels = context.getImageData(0, 0, PAD, PAD).data;
+    model.set("drawing", { side: PAD, ink: Uint8Array.from({ length: PAD * PAD }, (_, k) => pixels[4 * k + 3]) });
+  }
+
+  function erase() {
+    context.clearRect(0, 0, PAD, PAD);
+    submit();
+    hint.hidden = false;
+    model.set("drawn", null);
+  }
+
+  function show() {
+    const drawn = model.get("drawn");
+    found.classList.toggle("lx-none", !drawn?.place);
+    if (!drawn?.place) {
+      verdict.textContent = drawn?.error ?? "";
+      return;
+    }
+    const best = drawn.probs ? largest(drawn.probs) : -1;
+    verdict.textContent = best < 0 ? "" : `Looks like a ${best}  \u00b7  ${percent(drawn.probs[best])}`;
+    drawDigit(prepared, drawn.prepared);
+    drawDigit(recon, drawn.recon);
+    likes.forEach((canvas, k) => {
+      canvas.hidden = !drawn.likes[k];
+      if (drawn.likes[k]) drawDigit(canvas, drawn.likes[k]);
+      canvas.title = `a ${drawn.digits[k]}`;
+    });
+  }
+
+  canvas.addEventListener("pointerdown", press, { signal });
+  canvas.addEventListener("pointermove", stroke, { signal });
+  for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => (last = null), { signal });
+  canvas.addEventListener("keydown", (event) => ["Delete", "Backspace", "Escape"].includes(event.key) && erase(), { signal });
+  clear.addEventListener("click", erase, { signal });
+  follow(model, "change:drawn", show, signal);
+  show();
+}

@@ -1,0 +1,52 @@
+// The way from pin to pin, as a film strip. Blended at once, and drawn again when the kernel has decoded it.
+
+const FRAMES = 15;
+
+// Places at equal steps along the way, corners included in the count of steps but not always hit.
+function alongPath(pins, count) {
+  const lengths = pins.slice(1).map(([x, y], k) => Math.hypot(x - pins[k][0], y - pins[k][1]));
+  const total = lengths.reduce((sum, length) => sum + length, 0);
+  return Array.from({ length: count }, (_, n) => {
+    let rest = (total * n) / (count - 1);
+    let k = 0;
+    while (k < lengths.length - 1 && rest > lengths[k]) rest -= lengths[k++];
+    const share = lengths[k] ? clamp(rest / lengths[k], 0, 1) : 0;
+    return [0, 1].map((axis) => pins[k][axis] + share * (pins[k + 1][axis] - pins[k][axis]));
+  });
+}
+
+function createStrip(model, el, signal) {
+  const strip = create("div", "lx-strip", el);
+  const hint = create("span", "lx-hint", strip);
+  const clear = create("button", "lx-switch lx-clear", strip, { type: "button", text: "clear pins" });
+  const film = createDigit("lx-film", strip, "The way from pin to pin", FRAMES);
+  const preview = createPreview(model);
+  let path = [];
+
+  function show() {
+    const pins = model.get("pins");
+    film.hidden = pins.length < 2;
+    hint.textContent = film.hidden ? "Click to pin a place; two pins make a film strip." : "The way from pin to pin";
+    clear.hidden = !pins.length;
+    path = film.hidden ? [] : alongPath(pins, FRAMES);
+    path.forEach((xy, k) => drawDigit(film, preview.at(xy).pixels, k));
+    if (path.length) model.set("path", path);
+  }
+
+  function showExact() {
+    const { places, ink } = model.get("strip");
+    if (String(places) !== String(path)) return; // the pins have moved on
+    path.forEach((_, k) => drawDigit(film, ink.subarray(k * INK, (k + 1) * INK), k));
+  }
+
+  // The strip is a handle too: along it, the ring walks the path.
+  film.addEventListener(
+    "pointermove",
+    (event) => model.set("xy", path[clamp(Math.floor((event.offsetX / film.clientWidth) * FRAMES), 0, FRAMES - 1)]),
+    { signal },
+  );
+  clear.addEventListener("click", () => model.set("pins", []), { signal });
+  follow(model, "change:pins", show, signal);
+  follow(model, "change:strip", showExact, signal);
+  show();
+}

@@ -1,0 +1,57 @@
+// What a place looks like, without asking: a blend of the four nearest tiles of the atlas that came with the widget.
+
+function createPreview(model) {
+  const side = model.get("tiles");
+  const atlas = bytes(model.get("atlas"), Uint8Array);
+  const facts = bytes(model.get("facts"), Float32Array);
+  const likes = bytes(model.get("likes"), Uint8Array);
+  const FACTS = facts.length / (side * side); // ten probabilities, log prior density, off the data or not
+
+  // The four tiles around a place, u and v from 0 to 1 across and down the plane, and their weights.
+  function around(u, v) {
+    const x = clamp(u * side - 0.5, 0, side - 1);
+    const y = clamp(v * side - 0.5, 0, side - 1);
+    const i = Math.min(Math.floor(x), side - 2);
+    const j = Math.min(Math.floor(y), side - 2);
+    const [a, b] = [x - i, y - j];
+    const first = j * side + i;
+    return {
+      tiles: [first, first + 1, first + side, first + side + 1],
+      weights: [(1 - a) * (1 - b), a * (1 - b), (1 - a) * b, a * b],
+      nearest: Math.round(y) * side + Math.round(x),
+    };
+  }
+
+  function blend(source, size, count, { tiles, weights }, out) {
+    const [p, q, r, s] = tiles.map((tile) => tile * size);
+    const [a, b, c, d] = weights;
+    for (let k = 0; k < count; k++) out[k] = a * source[p + k] + b * source[q + k] + c * source[r + k] + d * source[s + k];
+    return out;
+  }
+
+  return {
+    side,
+    tile: (k) => atlas.subarray(k * INK, (k + 1) * INK),
+    probabilities: (u, v) => blend(facts, FACTS, 10, around(u, v), new Array(10)),
+    ink: (u, v) => blend(atlas, INK, INK, around(u, v), new Uint8ClampedArray(INK)), // rounds, a Uint8Array cuts off
+
+    // What the views draw, as from an answer of the kernel.
+    at(xy) {
+      const [left, right, bottom, top] = model.get("bounds");
+      const [u, v] = [(xy[0] - left) / (right - left), (top - xy[1]) / (top - bottom)];
+      const here = around(u, v);
+      const known = blend(facts, FACTS, FACTS, here, []);
+      return {
+        xy,
+        live: false,
+        note: "preview",
+        asked: performance.now(),
+        pixels: this.ink(u, v),
+        probs: model.get("classes") ? known.slice(0, 10) : null,
+        prior: model.get("prior") ? known[10] : null,
+        off: known[11] > 0.5,
+        like: likes.subarray(here.nearest * INK, (here.nearest + 1) * INK),
+      };
+    },
+  };
+}

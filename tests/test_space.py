@@ -1,0 +1,105 @@
+"""Places, maps and drawings: what the explorer knows, without its widget."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small import classifier, model, x, y
+
+from helpers.maps import NeighbourMap, PCAMap
+from helpers.models import VAE
+from helpers.pad import prepare
+from helpers.space import LatentSpace, ellipse
+
+
+def test_pca_plane_inverts_and_agrees_with_sklearn():
+    from sklearn.decomposition import PCA
+
+    codes = torch.randn(300, 6) * torch.tensor([3, 2, 1, 1, 1, 1])
+    plane, theirs = PCAMap(codes), PCA(2).fit(codes)
+    assert (plane.place(codes).abs() - torch.tensor(theirs.transform(codes)).abs()).abs().max() < 1e-3
+    places = torch.randn(20, 2)
+    assert (plane.place(plane.lift(places)) - places).abs().max() < 1e-5
+
+
+def test_neighbour_map_returns_its_own_codes_and_blends_between():
+    codes, places = torch.randn(50, 6), torch.randn(50, 2)
+    made = NeighbourMap(codes, places)
+    assert (made.lift(places) - codes).abs().max() < 1e-3
+    between = made.lift((places[:1] + places[1:2]) / 2)
+    assert (between >= codes.amin(0)).all() and (between <= codes.amax(0)).all()
+
+
+def test_spread_of_a_gaussian_code_is_what_samples_show():
+    codes = torch.randn(500, 5)
+    plane, mu, var = PCAMap(codes), torch.zeros(5), torch.rand(5) + 0.1
+    samples = plane.place(mu + torch.randn(200_000, 5, generator=torch.Generator().manual_seed(0)) * var.sqrt())
+    assert (samples.T.cov() - plane.spread(mu, var)).abs().max() < 0.02
+
+
+def test_ellipse_of_a_covariance():
+    assert ellipse(torch.diag(torch.tensor([4.0, 1.0])))[:2] == pytest.approx([2, 1])
+    turned = torch.tensor([[2.5, 1.5], [1.5, 2.5]])  # half axes 2 and 1, along the diagonal
+    a, b, angle = ellipse(turned)
+    assert (a, b, angle % torch.pi) == pytest.approx((2, 1, torch.pi / 4))
+
+
+def test_far_places_are_off_the_data_and_codes_are_on_it():
+    space = LatentSpace(model, x, y, classifier)
+    far = torch.tensor([[30.0, 30.0]])
+    assert space.survey(far, far).facts[0, 11] == 1
+    sight = space.survey(space.codes[:9], space.places[:9])
+    assert sight.facts[:, 11].sum() == 0 and sight.nearest.tolist() == list(range(9))
+
+
+def test_models_without_prior_or_classifier():
+    class Plain(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.vae = VAE(latent_dim=3)
+
+        def encode(self, x):
+            return self.vae.encode(x)[0]
+
+        def decode(self, z):
+            return self.vae.decode(z)
+
+    space = LatentSpace(Plain(), x, y)
+    facts = space.survey(space.codes[:2], space.places[:2]).facts
+    assert facts[:, :10].sum() == 0 and facts[:, 10].isnan().all()
+    found = space.read(x[0, 0])
+    assert found["ellipse"] is None and found["probs"] is None and len(found["recon"]) == 784
+
+
+def test_bad_input_is_named():
+    with pytest.raises(ValueError, match="x must be"):
+        LatentSpace(model, x, y[:5])
+    with pytest.raises(ValueError, match="places must be"):
+        LatentSpace(model, x, y, places=torch.zeros(3, 2))
+    with pytest.raises(ValueError, match="finite"):
+        LatentSpace(model, x, y, places=torch.full((200, 2), torch.nan))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 256), st.integers(1, 256), st.floats(0, 1), st.floats(0, 1), st.floats(0.01, 1), st.floats(0.01, 1)
+)
+def test_prepared_strokes_fit_the_box_and_are_centred(h, w, top, left, height, width):
+    strokes = torch.zeros(h, w)
+    i, j = int(top * (h - 1)), int(left * (w - 1))
+    strokes[i : i + max(1, int(height * h)), j : j + max(1, int(width * w))] = 1
+    image = prepare(strokes)
+    rows, columns = image.any(1).nonzero(), image.any(0).nonzero()
+    assert image.shape == (28, 28) and image.min() >= 0 and image.max() <= 1
+    assert max(rows.max() - rows.min(), columns.max() - columns.min()) + 1 <= 20
+    middle = torch.arange(28.0) @ torch.stack([image.sum(1), image.sum(0)], 1) / image.sum()
+    assert (middle - 14).abs().max() <= 0.51
+
+
+def test_prepared_mnist_digits_come_back_as_they_were():
+    from helpers.data import load_mnist
+
+    images = load_mnist().test.x[:100]
+    same = [prepare(image[0]).sub(image[0]).abs().max() < 0.01 for image in images]
+    assert sum(same) >= 90
+    assert prepare(torch.zeros(28, 28)) is None

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
+from helpers.labels import place_labels
 from helpers.palette import PALETTE
 
 INK = "#222222"
@@ -115,7 +116,7 @@ def show_history(history, names=("loss",), title="", labels=None):
 
 
 def show_latent(codes, y, title="", axis=None, names=("$z_1$", "$z_2$"), size=4):
-    """Scatter two-dimensional codes, (n, 2), coloured by digit y, (n,), each digit's numeral at its median.
+    """Scatter two-dimensional codes, (n, 2), coloured by digit y, (n,), each digit's numeral near its median.
 
     Draws into `axis` and leaves showing to the caller when one is given.
     """
@@ -127,10 +128,11 @@ def show_latent(codes, y, title="", axis=None, names=("$z_1$", "$z_2$"), size=4)
         figure, axis = plt.subplots(figsize=(6.4, 6))
     colours = [PALETTE[digit] for digit in y.tolist()]
     axis.scatter(codes[:, 0], codes[:, 1], s=size, c=colours, alpha=0.6, linewidths=0, rasterized=True)
-    for digit in y.unique().tolist():
-        centre = codes[y == digit].median(0).values
+    inches = axis.get_window_extent().size / axis.figure.dpi
+    room = 0.36 * float(((codes.amax(0) - codes.amin(0)).numpy() / inches).max())  # a numeral's width, in codes
+    for digit, place in zip(*place_labels(codes, y, room), strict=True):
         axis.text(
-            *centre, str(digit), fontsize=13, fontweight="bold", ha="center", va="center", color=PALETTE[digit],
+            *place, str(digit), fontsize=13, fontweight="bold", ha="center", va="center", color=PALETTE[digit],
             bbox={"boxstyle": "circle,pad=0.25", "facecolor": "white", "edgecolor": PALETTE[digit], "alpha": 0.92},
         )  # fmt: skip
     axis.set(xlabel=names[0], ylabel=names[1])

@@ -130,6 +130,14 @@ def test_latent_gives_each_digit_its_colour_and_its_numeral(shown):
     assert {text.get_text() for text in axis.texts} == {"3", "7"}
 
 
+def test_latent_numerals_do_not_hide_each_other(shown):
+    codes = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+    show_latent(codes, torch.arange(100) % 10)
+    axis = shown[0].axes[0]
+    places = torch.tensor(axis.transData.transform([text.get_position() for text in axis.texts])) / 100  # in inches
+    assert torch.pdist(places).min() > 0.25 and len(places) == 10
+
+
 def test_latent_draws_into_an_axis_and_leaves_showing_to_its_owner(shown):
     figure, axis = plt.subplots()
     show_latent(torch.rand(4, 2), torch.arange(4), title="mine", axis=axis)

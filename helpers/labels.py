@@ -1,0 +1,17 @@
+"""Where the numerals of the digits stand on a plane of codes."""
+
+import torch
+
+
+def place_labels(codes, y, room):
+    """Return each digit in y, (n,), and a place for its label, at the median of its codes, (n, 2).
+
+    Labels closer than `room`, in units of the codes, are pushed apart. Returns a list of digits and places (digits, 2).
+    """
+    digits = y.unique().tolist()
+    places = torch.stack([codes[y == digit].median(0).values for digit in digits])  # (digits, 2)
+    for _ in range(50):
+        away = places[:, None] - places  # (digits, digits, 2)
+        distance = away.norm(dim=2, keepdim=True).clamp(min=1e-6)
+        places = places + 0.5 * (away / distance * (room - distance).clamp(min=0)).sum(1)
+    return digits, places

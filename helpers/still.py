@@ -21,7 +21,9 @@ def still(explorer, sight):
     for digit, (x, y) in explorer.centres:
         box = {"boxstyle": "circle,pad=0.3", "facecolor": "white", "edgecolor": PALETTE[digit], "alpha": 0.9}
         plane.text(x, y, digit, ha="center", va="center", color=PALETTE[digit], weight="bold", fontsize=9, bbox=box)
-    plane.plot(*explorer.xy, "o", markersize=11, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.8)
+    plane.plot(
+        *explorer.xy, "o", markersize=11, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.8, zorder=9
+    )
     plane.set(xlim=explorer.bounds[:2], ylim=explorer.bounds[2:], xticks=[], yticks=[])
 
     digit = figure.add_axes((0.655, 0.42, 0.335, 0.335 * 8 / 5))
@@ -41,7 +43,7 @@ def still(explorer, sight):
         bars.tick_params(length=0, labelcolor=QUIET, labelsize=8)
         bars.spines[:].set_visible(False)
     for axis in (plane, digit):
-        axis.spines[:].set_color(LINE)
+        axis.spines[:].set(visible=True, color=LINE)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

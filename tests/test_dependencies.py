@@ -18,6 +18,8 @@ PROVIDERS = packages_distributions()
 COMMANDS = {
     "ipywidgets": ("helpers/training.py", "tqdm.auto"),  # draws the progress bars of notebooks
     "jupyterlab": ("Makefile", "jupyter lab"),
+    "notebook": ("tests/test_explorer_browser.py", '"notebook"'),
+    "voila": ("tests/test_explorer_browser.py", '"voila"'),
     "nbval": ("pyproject.toml", "--nbval"),
     "ruff": ("Makefile", "ruff check"),
 }

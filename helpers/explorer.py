@@ -4,7 +4,21 @@ from pathlib import Path
 
 import anywidget
 import torch
-from traitlets import Bool, Bytes, Float, Int, List, TraitError, TraitType, Tuple, Unicode, default, observe
+from traitlets import (
+    Bool,
+    Bytes,
+    Enum,
+    Float,
+    Int,
+    List,
+    TraitError,
+    TraitType,
+    Tuple,
+    Unicode,
+    default,
+    observe,
+    validate,
+)
 
 from helpers.export import page
 from helpers.messages import FAR, answer
@@ -63,12 +77,14 @@ class LatentExplorer(anywidget.AnyWidget):
     plane = Unicode().tag(sync=True)  # what the two axes are: "z", "PCA" or "map"
     classes = Bool().tag(sync=True)  # is there a classifier?
     prior = Bool().tag(sync=True)  # is there a prior?
-    layers = List(["points"], help=f"What the plane shows, some of {LAYERS}.").tag(sync=True)
+    layers = List(Enum(LAYERS), default_value=["points"], help=f"What the plane shows, some of {LAYERS}.").tag(
+        sync=True
+    )
     instant = Bool(True, help="Blend tiles while Python decodes; False shows exact frames only.").tag(sync=True)
     smooth = Bool(False, help="Blur the digit's pixels into each other.").tag(sync=True)
     # The browser says where it is with every question; an echo would arrive late and pull the ring back.
     xy = Tuple(Float(), Float(), default_value=(0.0, 0.0)).tag(sync=True, echo_update=False)
-    pins = List(help="Pinned places, [x, y] each.").tag(sync=True, echo_update=False)
+    pins = List(Tuple(Float(), Float()), help="Pinned places, x and y each.").tag(sync=True, echo_update=False)
     z = Code(help="The code on screen.")
     _off_plane = None  # (xy, z) when Python went to a code that no place on the plane stands for exactly
 
@@ -104,6 +120,13 @@ class LatentExplorer(anywidget.AnyWidget):
     @default("z")
     def _start(self):
         return self.code(self.xy)
+
+    @validate("xy", "pins")
+    def _finite(self, proposal):
+        places = [proposal["value"]] if proposal["trait"].name == "xy" else proposal["value"]
+        if not all(abs(number) <= FAR for place in places for number in place):  # false for NaN too
+            raise TraitError(f"{proposal['trait'].name} must be numbers within {FAR:g}, not {proposal['value']!r}")
+        return proposal["value"]
 
     @observe("z")
     def _z_moved(self, change):

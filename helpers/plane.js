@@ -46,7 +46,7 @@ function createPlane(model, el, signal) {
     const text = (value) => signed(value, step < 1 ? 1 : 0);
     for (const x of ticks(left, right)) place(create("span", "lx-tick lx-x", guides, { text: text(x) }), [x, bottom]);
     for (const y of ticks(bottom, top)) place(create("span", "lx-tick lx-y", guides, { text: text(y) }), [left, y]);
-    for (const sigma of model.get("prior") ? [1, 2, 3] : []) {
+    for (const sigma of model.get("prior") && model.get("plane") === "z" ? [1, 2, 3] : []) {
       const ring = place(create("div", "lx-ring", guides), [0, 0]);
       ring.style.width = ring.style.height = `${(200 * sigma) / (right - left)}%`;
     }

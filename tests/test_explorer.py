@@ -82,6 +82,12 @@ def test_bad_z_is_refused_and_changes_nothing(explorer, bad):
     assert explorer.z == explorer.xy == (1.0, 1.0)
 
 
+@pytest.mark.parametrize("name, bad", [("xy", (NAN, 0)), ("pins", [(0, INF)]), ("pins", [3]), ("layers", ["?"])])
+def test_other_bad_state_is_refused_too(explorer, name, bad):
+    with pytest.raises(TraitError):
+        setattr(explorer, name, bad)
+
+
 BAD_PLACES = [[NAN, 0], [0, INF], ["1", "2"], "ab", [], [1], [1, 2, 3], None, {}, [None, 0], [True, 0], [10**400, 0]]
 BAD_PLACES += [[[1], [2]], [1e300, 0], list(range(100_000)), "x" * 1_000_000]
 

@@ -293,6 +293,14 @@ def test_lost_replies_recover(jupyter):
     assert not jupyter.problems
 
 
+def test_closing_it_in_python_clears_its_views(jupyter):
+    lab.execute(jupyter, "assert other.comm is not None")
+    views = jupyter.locator(".lx").count()
+    lab.execute(jupyter, "other.close()")
+    jupyter.wait_for_function(f"document.querySelectorAll('.lx').length == {views - 1}")
+    assert not jupyter.problems
+
+
 def test_a_restarted_kernel_leaves_the_preview_and_rerunning_recovers(jupyter):
     jupyter.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
     jupyter.wait_for_timeout(3000)

@@ -24,7 +24,7 @@ const UNPACK = {
 
 function initialize({ model }) {
   const stop = new AbortController();
-  const preview = createPreview(model);
+  const preview = previewOf(model);
   const links = [];
 
   // A link of its own for each kind of question, so that a long one does not hold up the others.

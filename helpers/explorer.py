@@ -160,7 +160,7 @@ class LatentExplorer(anywidget.AnyWidget):
         Path(path).write_text(page(self), "utf-8")
 
     def _tensor(self, numbers):
-        return torch.tensor([numbers], dtype=torch.float64, device=self.space.device)
+        return torch.tensor([numbers], dtype=torch.float64)  # on the CPU: not every device has float64
 
     def __repr__(self):
         return f"LatentExplorer({self._name}, {len(self.space.x):,} images)"

@@ -9,7 +9,7 @@ const LAYERS = [
 const FINE = 192; // pixels of regions and entropy, across and down
 
 function createLayers(model, plane, signal) {
-  const preview = createPreview(model);
+  const preview = previewOf(model);
   const shown = {};
   const draw = {
     tiles(canvas) {

@@ -20,7 +20,7 @@ function createStrip(model, el, signal) {
   const hint = create("span", "lx-hint", strip);
   const clear = create("button", "lx-switch lx-clear", strip, { type: "button", text: "clear pins" });
   const film = createDigit("lx-film", strip, "The way from pin to pin", FRAMES);
-  const preview = createPreview(model);
+  const preview = previewOf(model);
   let path = [];
 
   function show() {

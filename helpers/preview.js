@@ -1,5 +1,13 @@
 // What a place looks like, without asking: a blend of the four nearest tiles of the atlas that came with the widget.
 
+const previews = new WeakMap(); // the views of one model unpack its atlas once
+
+function previewOf(model) {
+  const atlas = model.get("atlas");
+  if (!previews.has(atlas)) previews.set(atlas, createPreview(model));
+  return previews.get(atlas);
+}
+
 function createPreview(model) {
   const side = model.get("tiles");
   const atlas = bytes(model.get("atlas"), Uint8Array);

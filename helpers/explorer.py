@@ -20,6 +20,7 @@ from traitlets import (
     validate,
 )
 
+from helpers.atlas import TILES, chart
 from helpers.export import page
 from helpers.messages import FAR, answer
 from helpers.palette import PALETTE
@@ -28,8 +29,6 @@ from helpers.still import still
 
 # One script, made by writing one file after the other: anywidget loads one file a widget, and this needs no bundler.
 SCRIPTS = ("link.js", "dom.js", "preview.js", "plane.js", "layers.js", "pins.js", "readout.js", "pad.js", "explorer.js")
-SHOWN = 5_000  # points drawn; more only hide each other
-TILES = 32  # decoded images along each side of the atlas
 LAYERS = ("points", "tiles", "regions", "entropy")
 
 
@@ -91,21 +90,8 @@ class LatentExplorer(anywidget.AnyWidget):
     def __init__(self, model, x, y, classifier=None, places=None, **traits):
         self.space = space = LatentSpace(model, x, y, classifier, places)
         self._name = type(model).__name__
-        shown = space.places.cpu()
-        order = torch.randperm(len(shown), generator=torch.Generator().manual_seed(0))[:SHOWN]
-        low, high = (torch.quantile(shown[order], q, dim=0) for q in (0.002, 0.998))
-        middle, reach = (low + high) / 2, 0.55 * float((high - low).max())
-        bounds = [float(m + side * reach) for m in middle for side in (-1, 1)]
-        places = _tile_middles(bounds)
-        sight = space.survey(space.map.lift(places.to(space.device)), places)
         super().__init__(
-            points=shown[order].numpy().astype("<f4").tobytes(),
-            digits=space.y[order].byte().numpy().tobytes(),
-            centres=_labels(shown, space.y, room=0.11 * reach),
-            bounds=bounds,
-            atlas=sight.ink.numpy().tobytes(),
-            facts=sight.facts.numpy().astype("<f4").tobytes(),
-            likes=(space.x[sight.nearest].flatten(1) * 255).round().byte().cpu().numpy().tobytes(),
+            **chart(space),
             plane=space.map.name,
             classes=classifier is not None,
             prior=space.has_prior,
@@ -170,22 +156,3 @@ class LatentExplorer(anywidget.AnyWidget):
         # What a saved notebook, GitHub and nbconvert show, where no kernel answers.
         data["image/png"] = still(self, self.look([self.xy]))
         return data, metadata
-
-
-def _tile_middles(bounds):
-    """Return the middles of the atlas's tiles, (TILES * TILES, 2), row by row from the top left."""
-    left, right, bottom, top = bounds
-    steps = (torch.arange(TILES) + 0.5) / TILES
-    rows, columns = torch.meshgrid(top - steps * (top - bottom), left + steps * (right - left), indexing="ij")
-    return torch.stack([columns.flatten(), rows.flatten()], 1)
-
-
-def _labels(places, y, room):
-    """Place a label at the median of every digit's places, then push those apart that overlap."""
-    digits = y.unique().tolist()
-    labels = torch.stack([places[y == digit].median(0).values for digit in digits])  # (labels, 2)
-    for _ in range(50):
-        away = labels[:, None] - labels  # (labels, labels, 2)
-        distance = away.norm(dim=2, keepdim=True).clamp(min=1e-6)
-        labels = labels + 0.5 * (away / distance * (room - distance).clamp(min=0)).sum(1)
-    return [[digit, label] for digit, label in zip(digits, labels.tolist())]

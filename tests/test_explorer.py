@@ -10,7 +10,8 @@ from jupyter_client.manager import start_new_kernel
 from small import SETUP, classifier, model, x, y
 from traitlets import TraitError
 
-from helpers.explorer import SHOWN, LatentExplorer
+from helpers.atlas import SHOWN
+from helpers.explorer import LatentExplorer
 from helpers.models import VAE
 
 NAN, INF = float("nan"), float("inf")

@@ -196,6 +196,7 @@ def _finish(figure, title, save=None):
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
     if save:
         Path(save).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(save, dpi=150, metadata={"Software": None})  # the same picture is the same bytes
+        # without the name of the software the same picture is the same bytes
+        figure.savefig(save, dpi=150, bbox_inches="tight", pad_inches=0.1, metadata={"Software": None})
     plt.show()
     plt.close(figure)

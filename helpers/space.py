@@ -1,5 +1,6 @@
 """What can be said about a place in a latent space: the image there, what it looks like, and what it is worth."""
 
+import contextlib
 import copy
 import math
 import threading
@@ -51,7 +52,8 @@ class LatentSpace:
     def survey(self, codes, places):
         """Return the `Sight` of codes, (n, d), that stand for places, (n, 2)."""
         codes, places = codes.to(self.device), places.to(self.device)
-        parts = [self._survey(c, p) for c, p in zip(codes.split(64), places.split(64))]
+        with one_thread() if len(codes) == 1 else contextlib.nullcontext():
+            parts = [self._survey(c, p) for c, p in zip(codes.split(64), places.split(64))]
         return Sight(*(torch.cat(columns).cpu() for columns in zip(*parts)))
 
     def _survey(self, codes, places):
@@ -115,6 +117,18 @@ class LatentSpace:
             torch.cdist(part, self.places).topk(min(2, len(self.places)), largest=False) for part in sample.split(64)
         ]
         return torch.cat([found.values[:, -1] for found in nearest]).quantile(0.995)
+
+
+@contextlib.contextmanager
+def one_thread():
+    """Compute on this thread alone: for one place, waiting for a second core costs more than it brings, above all
+    while a cell trains on it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def to_ink(image):

@@ -82,7 +82,8 @@ def show_images(images, title="", captions=None, columns=10, size=0.85, row_labe
 def show_sheet(images, columns, title="", size=7.0, names=None, save=None):
     """Show images, (n, 1, h, w) in [0, 1], edge to edge as one picture: for hundreds of them, where rows would be slow.
 
-    `size` is the width in inches, `names` labels the two directions, `save` also writes the figure to that path.
+    `size` is about the width in inches: every pixel becomes a square of whole screen pixels, which keeps strokes even.
+    `names` labels the two directions, `save` also writes the figure to that path.
     """
     images = torch.as_tensor(images).detach().float().cpu().clamp(0, 1)
     if images.dim() != 4 or images.shape[1] != 1 or not len(images) or len(images) % columns:
@@ -90,13 +91,18 @@ def show_sheet(images, columns, title="", size=7.0, names=None, save=None):
     n, _, height, width = images.shape
     rows = n // columns
     sheet = images.view(rows, columns, height, width).transpose(1, 2).reshape(rows * height, columns * width)
-    figure, axis = plt.subplots(figsize=(size, size * sheet.shape[0] / sheet.shape[1] + (0.45 if title else 0)))
-    axis.imshow(sheet.numpy(), vmin=0, vmax=1, interpolation="antialiased")
-    axis.set(xticks=[], yticks=[])
-    axis.spines[:].set_visible(False)
-    if names:
-        axis.set(xlabel=names[0], ylabel=names[1])
-    _finish(figure, title, save)
+    sheet = (31 * sheet).round() / 31  # greys the eye cannot tell apart would double the size of the notebook
+    dpi = plt.rcParams["figure.dpi"]
+    inches = max(1, round(size * dpi / sheet.shape[1])) / dpi  # a pixel's side
+    with plt.rc_context({"figure.constrained_layout.use": False}):  # it would shrink the pixels to make room
+        figure = plt.figure(figsize=(inches * sheet.shape[1], inches * sheet.shape[0]))
+        axis = figure.add_axes((0, 0, 1, 1))  # what stands outside it is kept by the tight box of notebook and file
+        axis.imshow(sheet.numpy(), vmin=0, vmax=1, interpolation="antialiased")
+        axis.set(xticks=[], yticks=[], title=title)
+        axis.spines[:].set_visible(False)
+        if names:
+            axis.set(xlabel=names[0], ylabel=names[1])
+        _finish(figure, "", save)
 
 
 def show_history(history, names=("loss",), title="", labels=None):

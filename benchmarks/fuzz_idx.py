@@ -72,9 +72,7 @@ def peak_mb():
     try:  # Linux: getrusage would count the memory of the process that started this one
         return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 2**10
     except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
-            2**20 if sys.platform == "darwin" else 2**10
-        )
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def main():

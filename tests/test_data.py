@@ -76,9 +76,7 @@ def test_the_shipped_files():
 def test_four_spellings(contents, tmp_path, dot, packed):
     for name, content in contents.items():
         name = name.replace("-idx", ".idx") if dot else name
-        (tmp_path / (f"{name}.gz" if packed else name)).write_bytes(
-            gzip.compress(content) if packed else content
-        )
+        (tmp_path / (f"{name}.gz" if packed else name)).write_bytes(gzip.compress(content) if packed else content)
     mnist = load_mnist(directory=tmp_path)
     assert [len(split) for split in mnist] == [TRAIN - VALID, VALID, TEST]
     pixels = np.frombuffer(contents["train-images-idx3-ubyte"], "u1", offset=16).reshape(TRAIN, 1, 28, 28)
@@ -94,9 +92,7 @@ def test_mnist_dir_moves_the_folder(contents, tmp_path, monkeypatch):
     assert len(load_mnist().test) == TEST
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda b: b[: len(b) // 2], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda b: b""]
-)
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda b: b""])
 @pytest.mark.parametrize("packed", [False, True])
 def test_damaged_file_is_named_and_kept(mirror, contents, tmp_path, damage, packed):
     name = "train-labels-idx1-ubyte"
@@ -167,18 +163,14 @@ def test_second_mirror_helps_when_the_first_sends_something_else(mirror, tmp_pat
     wrong.mkdir()
     for name in data.FILES:
         (wrong / f"{name}.gz").write_text("<!DOCTYPE html> please sign in")
-    monkeypatch.setattr(
-        data, "MIRRORS", (f"{data.MIRRORS[0]}login/", f"{data.MIRRORS[0]}absent/", *data.MIRRORS)
-    )
+    monkeypatch.setattr(data, "MIRRORS", (f"{data.MIRRORS[0]}login/", f"{data.MIRRORS[0]}absent/", *data.MIRRORS))
     assert len(load_mnist(directory=tmp_path / "new").test) == TEST
 
 
 def test_wrong_download_never_takes_its_place(mirror, tmp_path):
     (mirror / "t10k-images-idx3-ubyte.gz").write_bytes(b"\x1f\x8b half of a file")
     folder = tmp_path / "new"
-    with pytest.raises(
-        FileNotFoundError, match=r"Put t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte .* into"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"Put t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte .* into"):
         load_mnist(directory=folder)
     assert sorted(path.name for path in folder.iterdir()) == [
         "train-images-idx3-ubyte.gz",

@@ -39,6 +39,11 @@ def test_a_change_reaches_the_model():
     assert row["hidden"] == 8 and row["parameters"] > repeats.repeat("tiny")["parameters"]
 
 
+def test_a_change_reaches_the_training():
+    row = repeats.repeat("tiny", epochs=1)
+    assert row["epochs"] == 1 and len(row["history"]["valid_loss"]) == 1
+
+
 def test_stored_rows_are_found_again_and_replaced_by_name():
     repeats.store([{"name": "a", "seed": 0}, {"name": "a", "seed": 1}], "a")
     repeats.store([{"name": "b", "seed": 0}], "b")

@@ -228,3 +228,32 @@ class CAE(Autoencoder):
             latent_dim,
         )
         self.config = {"latent_dim": latent_dim}
+
+
+class DeepCAE(Autoencoder):
+    """Autoencoder with more channels, a third convolution, and kernels that a stride of 2 divides evenly."""
+
+    def __init__(self, latent_dim=32):
+        super().__init__(
+            nn.Sequential(
+                nn.Conv2d(1, 24, 4, stride=2, padding=1),  # (n, 24, 14, 14)
+                nn.SiLU(),
+                nn.Conv2d(24, 48, 4, stride=2, padding=1),  # (n, 48, 7, 7)
+                nn.SiLU(),
+                nn.Conv2d(48, 96, 3, padding=1),  # (n, 96, 7, 7)
+                nn.SiLU(),
+                nn.Flatten(),
+                nn.Linear(96 * 7 * 7, latent_dim),
+            ),
+            nn.Sequential(
+                nn.Linear(latent_dim, 96 * 7 * 7),
+                nn.SiLU(),
+                nn.Unflatten(1, (96, 7, 7)),
+                nn.ConvTranspose2d(96, 48, 4, stride=2, padding=1),  # (n, 48, 14, 14)
+                nn.SiLU(),
+                nn.ConvTranspose2d(48, 1, 4, stride=2, padding=1),  # (n, 1, 28, 28)
+                nn.Tanh(),
+            ),
+            latent_dim,
+        )
+        self.config = {"latent_dim": latent_dim}

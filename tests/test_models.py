@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from helpers import models
-from helpers.models import CAE, CNN, VAE, ConvVAE, Judge, normalise, reparameterise
+from helpers.models import CAE, CNN, VAE, ConvVAE, DeepCAE, Judge, normalise, reparameterise
 
 VAES = [VAE(), VAE(latent_dim=20, encoder=(64, 32), decoder=(16,), activation="SiLU"), ConvVAE(), ConvVAE(latent_dim=2)]
 
@@ -31,11 +31,15 @@ def test_a_vae_encodes_decodes_and_draws_a_new_z_each_time(model):
     assert first.shape == x.shape and not torch.equal(first, second)
 
 
-def test_the_cae_keeps_32_numbers_and_stays_in_range():
-    model, x = CAE(), torch.rand(3, 1, 28, 28)
+@pytest.mark.parametrize("model", [CAE(), DeepCAE()], ids=lambda m: type(m).__name__)
+def test_an_autoencoder_keeps_32_numbers_and_stays_in_range(model):
+    x = torch.rand(3, 1, 28, 28)
     assert model.encode(x).shape == (3, 32)
     assert model(x).shape == x.shape and model(x).min() >= 0 and model(x).max() <= 1
-    shapes, h = [], 2 * x - 1
+
+
+def test_the_cae_has_the_shapes_of_its_lesson():
+    model, shapes, h = CAE(), [], torch.rand(3, 1, 28, 28)
     for layer in model.encoder:
         h = layer(h)
         shapes.append(tuple(h.shape[1:]))
@@ -44,7 +48,7 @@ def test_the_cae_keeps_32_numbers_and_stays_in_range():
 
 @pytest.mark.parametrize(
     "model",
-    [CNN(channels=(4, 8), hidden=16, classes=3), Judge((2, 3, 4), classes=3), CAE(7), *VAES],
+    [CNN(channels=(4, 8), hidden=16, classes=3), Judge((2, 3, 4), classes=3), CAE(7), DeepCAE(7), *VAES],
     ids=lambda m: type(m).__name__,
 )
 def test_config_rebuilds_the_model(model):

@@ -6,26 +6,25 @@ import torch
 import torch.nn.functional as F
 
 
-def guide(decoder, classifier, target, starts, prior_weight=0.1, steps=60, lr=0.1):
-    """Move codes downhill on `objective`, with Adam, until the classifier reads the target in what they decode to.
+def guide(decoder, classifier, target, starts, prior_weight=0.003, steps=60, lr=0.3):
+    """Walk codes downhill on `objective` until the classifier reads the target in what they decode to.
 
     Only the codes move, each on its own; both networks stay as they are (activation maximisation, Erhan et al. 2009,
-    through a generator, Nguyen et al. 2016 and 2017).
+    through a generator, Nguyen et al. 2016 and 2017). A step is `lr` times the gradient, and never longer than `lr`:
+    where the classifier is far from the target the gradient is too steep to be followed all the way.
 
     target: a class or a probability vector, (classes,), for all starts, or one each, (n,) or (n, classes).
     starts: (n, latent_dim) codes. Returns the final codes, (n, latent_dim), and the path that led to them,
     (steps + 1, n, latent_dim). Raises ValueError for a target outside the classes and for starts of another shape.
     """
     p = as_probabilities(target, starts, decoder, classifier)
-    z = starts.detach().clone().requires_grad_()
-    optimiser = torch.optim.Adam([z], lr=lr)
     path = [starts.detach().clone()]
     with frozen(decoder, classifier):
         for _ in range(steps):
+            z = path[-1].clone().requires_grad_()
             value = objective(decoder, classifier, p, z, prior_weight)
-            (z.grad,) = torch.autograd.grad(value.sum(), z)  # asked for z alone: no gradient is left on the weights
-            optimiser.step()
-            path.append(z.detach().clone())
+            (slope,) = torch.autograd.grad(value.sum(), z)  # asked for z alone: no gradient is left on the weights
+            path.append(z.detach() - lr * slope / slope.norm(dim=1, keepdim=True).clamp(min=1))
     return path[-1], torch.stack(path)
 
 
@@ -63,12 +62,12 @@ def as_probabilities(target, starts, decoder, classifier):
         for digit in target.flatten().tolist():
             if not 0 <= digit < classes:
                 raise ValueError(f"digit {digit} is not among the {classes} classes of this classifier")
-        target = F.one_hot(target.long(), classes).float()
+        target = F.one_hot(target.long(), classes)
     if target.shape not in ((classes,), (n, classes)):
         raise ValueError(f"target must be one for all or one for each of {n} starts, got {tuple(target.shape)}")
     if not (target.min() >= 0 and (target.sum(-1) - 1).abs().max() < 1e-4):  # NaN is refused as well
         raise ValueError("target must be a class, or probabilities: not negative, and with sum 1")
-    return target.expand(n, classes)
+    return target.expand(n, classes).to(starts.dtype)
 
 
 @contextmanager

@@ -35,7 +35,9 @@ def value(networks, target, z, prior_weight=0.1):
 @pytest.mark.parametrize("prior_weight", [0, 0.1, 3])
 @pytest.mark.parametrize("target", [0, 7, torch.arange(12) % 10, torch.full((10,), 0.1)], ids=str)
 def test_every_start_ends_lower_on_the_objective_than_it_began(networks, starts, target, prior_weight):
-    z, _ = guide(*networks, target, starts, prior_weight=prior_weight, steps=30, lr=0.03)
+    starts = starts.double()  # untrained networks are nearly flat: in float32 the way down is lost in rounding
+    networks = [network.double() for network in networks]
+    z, _ = guide(*networks, target, starts, prior_weight=prior_weight, steps=30, lr=0.1)
     assert (value(networks, target, z, prior_weight) < value(networks, target, starts, prior_weight)).all()
 
 
@@ -52,8 +54,13 @@ def test_on_a_problem_solved_by_hand_it_finds_the_answer():
     """With logits (z, 0), class 0 and prior weight 1 the slope is z - sigmoid(-z), which is zero at 0.4010581."""
     classifier = nn.Linear(1, 2, bias=False)
     classifier.weight.data = torch.tensor([[1.0], [0.0]])
-    z, _ = guide(Identity(), classifier, 0, torch.tensor([[-2.0], [3.0]]), prior_weight=1, steps=400, lr=0.05)
+    z, _ = guide(Identity(), classifier, 0, torch.tensor([[-2.0], [3.0]]), prior_weight=1, steps=60)
     assert torch.allclose(z, torch.full((2, 1), 0.4010581), atol=1e-3)
+
+
+def test_no_step_is_longer_than_lr(networks, starts):
+    _, path = guide(*networks, 3, 100 * starts, prior_weight=5, steps=4, lr=0.2)
+    assert torch.allclose((path[1:] - path[:-1]).norm(dim=-1), torch.tensor(0.2), atol=1e-3)
 
 
 def test_starts_do_not_influence_each_other(networks, starts):

@@ -15,15 +15,15 @@ def knn_accuracy(codes, y, k=10, reference=None):
     The vote is among the other codes (leave one out), or among `reference`, a pair (codes, y), where one is given.
     Raises ValueError for codes that are empty, not finite, or not more than k.
     """
-    codes, y = _matrix("codes", codes), _labels("y", y, len(codes))
+    codes, y = as_matrix("codes", codes), as_labels("y", y, len(codes))
     if reference is None:
         if len(codes) <= k:
             raise ValueError(f"codes must be more than k = {k}, got {len(codes)}")
         return KNeighborsClassifier(k).fit(codes, y).score(None, y)  # None: every code asks the others
-    pool = _matrix("reference codes", reference[0])
+    pool = as_matrix("reference codes", reference[0])
     if len(pool) < k:
         raise ValueError(f"reference must hold k = {k} codes at least, got {len(pool)}")
-    return KNeighborsClassifier(k).fit(pool, _labels("reference y", reference[1], len(pool))).score(codes, y)
+    return KNeighborsClassifier(k).fit(pool, as_labels("reference y", reference[1], len(pool))).score(codes, y)
 
 
 def fit_mixture(codes, components=1, seed=0):
@@ -31,7 +31,7 @@ def fit_mixture(codes, components=1, seed=0):
 
     Every component has a covariance of its own, so each can lie along the digits it describes.
     """
-    codes = _matrix("codes", codes)
+    codes = as_matrix("codes", codes)
     if len(codes) <= components:
         raise ValueError(f"codes must be more than components = {components}, got {len(codes)}")
     return GaussianMixture(components, tol=1e-2, max_iter=50, random_state=seed).fit(codes)
@@ -54,7 +54,7 @@ def frechet_distance(a, b):
     units of the features (Heusel et al. 2017, section 2). It is biased upwards where n or m is not far above d:
     compare only sets of equal size, and show a floor.
     """
-    a, b = _matrix("a", a), _matrix("b", b)
+    a, b = as_matrix("a", a), as_matrix("b", b)
     if a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
         raise ValueError(f"a and b must be (n, d) and (m, d) with n, m >= 2, got {a.shape} and {b.shape}")
     cov_a, cov_b = np.atleast_2d(np.cov(a, rowvar=False)), np.atleast_2d(np.cov(b, rowvar=False))
@@ -86,8 +86,8 @@ def effective_classes(digits, classes=10):
     return float(torch.special.entr(shares).sum().exp())
 
 
-def _matrix(name, values):
-    """Return (n, d) features as float64, or say which argument cannot be that."""
+def as_matrix(name, values):
+    """Return features, (n, d), as a float64 array, or say which argument cannot be that."""
     array = torch.as_tensor(values).detach().cpu().numpy().astype(np.float64)
     if array.ndim != 2 or not len(array):
         raise ValueError(f"{name} must have shape (n, d) with n >= 1, got {array.shape}")
@@ -96,7 +96,8 @@ def _matrix(name, values):
     return array
 
 
-def _labels(name, values, n):
+def as_labels(name, values, n):
+    """Return n labels, (n,), as an array, or say which argument cannot be that."""
     array = torch.as_tensor(values).cpu().numpy()
     if array.shape != (n,):
         raise ValueError(f"{name} must have shape ({n},), one label a code, got {array.shape}")

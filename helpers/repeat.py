@@ -1,33 +1,40 @@
 """Train the shipped models again from other seeds and sizes, to see how much of a result is luck.
 
-`python -m helpers.repeat [NAME ...]` makes the runs below and stores them. Each goes by the recipe in the model's
-checkpoint, so there is no second copy of any setting.
+`python -m helpers.repeat [NAME ...]` makes the runs below, as many at once as there are cores, and stores each as soon
+as it is done. `--scheduler tcp://HOST:8786` makes them on the Dask cluster of that scheduler instead. Each run goes by
+the recipe in the model's checkpoint, so there is no second copy of any setting.
 """
 
+import argparse
 import json
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
+import joblib
+from tqdm.auto import tqdm
+
 from helpers import augment, losses, models
-from helpers.checkpoints import read_recipe
+from helpers.checkpoints import load, read_recipe
 from helpers.data import load_mnist
+from helpers.scores import scores
 from helpers.training import evaluate, fit, pick_device, seed_everything
 
 # Beside the shipped weights, wherever MODELS_DIR points: these rows take hours, and a notebook only reads them.
 TABLE = Path(__file__).parents[1] / "models" / "repeats.json"
-RUNS = {
-    "cnn_classifier": [{"seed": seed} for seed in (0, 1, 2)],
-    "cae": [{"latent_dim": size, "epochs": 4} for size in (2, 4, 8, 16, 32, 64)],
-}
+RUNS = [
+    *({"name": name, "seed": seed} for name in ("cnn_classifier", "cae", "vae", "conv_vae") for seed in (0, 1, 2)),
+    *({"name": "cae", "seed": 0, "latent_dim": size, "epochs": 4} for size in (2, 4, 8, 16, 32, 64)),
+]
 
 
 def repeat(name, seed=0, **changes):
     """Fit the model stored as NAME.pt once more by its own recipe, from `seed`, with `changes` to its config
     or to the settings of `fit`.
 
-    Returns one row: name, seed, the changes, test_NAME for the loss and each metric, the whole history, the number of
-    parameters and the seconds spent in training.
+    Returns one row: name, seed, the changes, test_NAME for the loss and each metric, the `scores` of a model that
+    encodes and decodes, the number of parameters, the seconds spent in training and the whole history.
     """
     stored = read_recipe(name)
     mnist = load_mnist(pick_device())
@@ -40,11 +47,17 @@ def repeat(name, seed=0, **changes):
     settings["augment"] = settings.get("augment") and getattr(augment, settings["augment"])
     history = fit(model, loss, mnist.train, mnist.valid, **settings | {"seed": seed})
     measures = {"loss": loss} | {metric.__name__: metric for metric in settings["metrics"]}
+    worth = {}
+    if hasattr(model, "encode") and hasattr(model, "decode"):
+        classifier, _ = load("cnn_classifier", models.CNN, mnist.test.x.device)
+        with joblib.parallel_config(backend="sequential"):  # this process is one part of a sweep already
+            worth = scores(model, mnist, classifier)
     return {
         "name": name,
         "seed": seed,
         **changes,
         **{f"test_{key}": value for key, value in evaluate(model, measures, mnist.test).items()},
+        **worth,
         "parameters": sum(weights.numel() for weights in model.parameters()),
         "seconds": sum(history["seconds"]),
         "history": history,
@@ -54,7 +67,7 @@ def repeat(name, seed=0, **changes):
 def read_repeats(name, **wanted):
     """Return the stored rows of NAME whose values match `wanted`, as `repeat` made them.
 
-    Raises ValueError when there is none.
+    A setting that a run left as the recipe has it matches None. Raises ValueError when there is no such row.
     """
     rows = [row for row in json.loads(TABLE.read_text()) if row["name"] == name]
     rows = [row for row in rows if all(row.get(key) == value for key, value in wanted.items())]
@@ -63,21 +76,66 @@ def read_repeats(name, **wanted):
     return rows
 
 
-def store(rows, name):
-    """Replace the stored rows of NAME."""
-    others = [row for row in json.loads(TABLE.read_text()) if row["name"] != name] if TABLE.exists() else []
+def sweep(runs, scheduler=None):
+    """Make the runs in parallel and store each row as soon as it is done.
+
+    Without `scheduler` the runs share this machine's cores, one process each; with the address of a Dask scheduler
+    they go to its workers, and what a worker had begun when it died is begun again by another.
+    """
+    for run in runs:
+        read_recipe(run["name"])  # a checkpoint that is missing is better told now than in an hour
+    with cluster(scheduler) if scheduler else this_machine():
+        # all at once: a worker that joins a cluster later finds something to do
+        parallel = joblib.Parallel(return_as="generator_unordered", pre_dispatch="all", batch_size=1)
+        rows = parallel(joblib.delayed(repeat)(**run) for run in runs)
+        for row in tqdm(rows, total=len(runs), unit="run"):
+            store(row)
+
+
+def this_machine():
+    """Spread joblib's work over the cores; it gives each process its share of the threads."""
+    os.environ["TQDM_DISABLE"] = "1"  # for the processes to come: their bars would overwrite each other
+    return joblib.parallel_config(backend="loky", n_jobs=-1)
+
+
+@contextmanager
+def cluster(scheduler):
+    """Spread joblib's work over the workers of a Dask scheduler."""
+    from distributed import Client  # here, because the notebooks that read rows need none of it
+
+    with Client(scheduler) as client, joblib.parallel_config(backend="dask"):
+        threads = client.nthreads()
+        if max(threads.values(), default=1) > 1:  # two runs in one process would draw from one random generator
+            sys.exit(f"start every worker with `dask worker {scheduler} --nthreads 1`: got {threads}")
+        yield
+
+
+def store(row):
+    """Put a row in its place in the table: the order of RUNS, whichever was done first. What is not in RUNS goes."""
+    rows = json.loads(TABLE.read_text()) if TABLE.exists() else []
+    found = {_identity(each): each for each in [*rows, row]}
+    rows = [found[_identity(run)] for run in RUNS if _identity(run) in found]
     beside = TABLE.with_suffix(".tmp")
-    beside.write_text("[\n" + ",\n".join(json.dumps(row) for row in others + rows) + "\n]\n")
+    beside.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
     os.replace(beside, TABLE)
 
 
-def main(names):
-    """Make the runs of the names given, of all by default, and store each name's rows as soon as they are done."""
-    if unknown := set(names) - set(RUNS):
-        sys.exit(f"no runs are planned for {', '.join(sorted(unknown))}, only for {', '.join(RUNS)}")
-    for name in names or RUNS:
-        store([repeat(name, **changes) for changes in RUNS[name]], name)
+def _identity(run):
+    """Return what tells a run, or its row, from all others: the value of every setting that some run changes."""
+    return tuple(run.get(key) for key in sorted({key for run in RUNS for key in run}))
+
+
+def main(arguments=None):
+    """Make the runs of the names given, of all by default."""
+    names = dict.fromkeys(run["name"] for run in RUNS)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"the models (default: all of {', '.join(names)})")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, tcp://HOST:8786 (default: here)")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.names) - set(names):
+        parser.error(f"no runs are planned for {', '.join(sorted(unknown))}, only for {', '.join(names)}")
+    sweep([run for run in RUNS if run["name"] in (options.names or names)], options.scheduler)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -1,60 +1,198 @@
-"""A run is repeated by the recipe in its checkpoint, and its row is kept."""
+"""A run is repeated by the recipe in its checkpoint, its row is kept, and a sweep survives the death of a worker."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager
 
 import pytest
 import torch
+from distributed import Client
 
 from helpers import repeat as repeats
 from helpers.augment import random_shift
-from helpers.checkpoints import load_or_train
+from helpers.checkpoints import CheckpointError, load_or_train, save
 from helpers.data import Mnist, Split
 from helpers.losses import accuracy, cross_entropy
-from helpers.models import CNN
+from helpers.models import CAE, CNN
 
 
 @pytest.fixture(autouse=True)
-def small(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+    monkeypatch.setenv("DEVICE", "cpu")
+    monkeypatch.setattr(repeats, "TABLE", tmp_path / "repeats.json")
+    return tmp_path
+
+
+# one run
+
+
+@pytest.fixture
+def tiny(monkeypatch):
     def digits(n):
         return Split(torch.rand(n, 1, 28, 28, generator=torch.Generator().manual_seed(n)), torch.arange(n) % 10)
 
     mnist = Mnist(digits(60), digits(20), digits(30))
-    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
-    monkeypatch.setattr(repeats, "TABLE", tmp_path / "repeats.json")
     monkeypatch.setattr(repeats, "load_mnist", lambda device: mnist)
     torch.manual_seed(0)
     settings = {"epochs": 2, "lr": 1e-2, "batch_size": 20, "augment": random_shift, "metrics": (accuracy,)}
     load_or_train("tiny", CNN(channels=(2, 3), hidden=4), cross_entropy, mnist.train, mnist.valid, **settings)
+    return mnist
 
 
-def test_the_same_seed_repeats_the_shipped_training_and_another_does_not():
-    shipped = torch.load(repeats.TABLE.parent / "tiny.pt", weights_only=True)["history"]
+def test_the_same_seed_repeats_the_shipped_training_and_another_does_not(tiny, folder):
+    shipped = torch.load(folder / "tiny.pt", weights_only=True)["history"]
     same, other = repeats.repeat("tiny", seed=0), repeats.repeat("tiny", seed=1)
     assert same["history"]["valid_loss"] == shipped["valid_loss"] != other["history"]["valid_loss"]
     assert 0 <= same["test_accuracy"] <= 1 and same["test_loss"] > 0 and same["seconds"] > 0
 
 
-def test_a_change_reaches_the_model():
+def test_a_change_reaches_the_model(tiny):
     row = repeats.repeat("tiny", hidden=8)
     assert row["hidden"] == 8 and row["parameters"] > repeats.repeat("tiny")["parameters"]
 
 
-def test_a_change_reaches_the_training():
+def test_a_change_reaches_the_training(tiny):
     row = repeats.repeat("tiny", epochs=1)
     assert row["epochs"] == 1 and len(row["history"]["valid_loss"]) == 1
 
 
-def test_stored_rows_are_found_again_and_replaced_by_name():
-    repeats.store([{"name": "a", "seed": 0}, {"name": "a", "seed": 1}], "a")
-    repeats.store([{"name": "b", "seed": 0}], "b")
-    repeats.store([{"name": "a", "seed": 5}], "a")
-    assert repeats.read_repeats("a") == [{"name": "a", "seed": 5}]
-    assert repeats.read_repeats("b", seed=0) == [{"name": "b", "seed": 0}]
-    with pytest.raises(ValueError, match="no row of b"):
-        repeats.read_repeats("b", seed=9)
-    assert len(json.loads(repeats.TABLE.read_text())) == 2
+def test_a_model_that_encodes_and_decodes_is_scored_and_no_other(tiny, monkeypatch):
+    asked = []
+    monkeypatch.setattr(repeats, "scores", lambda *given: asked.append(given) or {"neighbours": 0.5})
+    save("cnn_classifier", CNN(channels=(2, 3), hidden=4), {})
+    save("squeeze", CAE(2), {}, {"loss": "squared_error", "epochs": 1, "lr": 1e-3})
+    assert repeats.repeat("squeeze")["neighbours"] == 0.5
+    [(model, mnist, classifier)] = asked
+    assert isinstance(model, CAE) and mnist is tiny and isinstance(classifier, CNN)
+    assert "neighbours" not in repeats.repeat("tiny")
 
 
-def test_an_unplanned_name_is_refused():
-    with pytest.raises(SystemExit, match="no runs are planned for x"):
+# the table
+
+
+@pytest.fixture
+def planned(monkeypatch):
+    runs = [{"name": "a", "seed": seed} for seed in range(4)] + [{"name": "a", "seed": 0, "size": 2}]
+    monkeypatch.setattr(repeats, "RUNS", runs)
+    return runs
+
+
+def test_the_table_is_in_the_order_of_the_plan_whoever_is_done_first(planned):
+    for run in (planned[4], planned[3], planned[0]):
+        repeats.store({**run, "loss": 1})
+    repeats.store({**planned[3], "loss": 2})
+    assert json.loads(repeats.TABLE.read_text()) == [
+        {**planned[0], "loss": 1},
+        {**planned[3], "loss": 2},
+        {**planned[4], "loss": 1},
+    ]
+
+
+def test_rows_are_found_by_what_they_changed(planned):
+    for run in planned:
+        repeats.store(run)
+    assert repeats.read_repeats("a", size=2) == planned[4:]
+    assert repeats.read_repeats("a", size=None) == planned[:4]
+    with pytest.raises(ValueError, match=r"no row of a with {'seed': 9}"):
+        repeats.read_repeats("a", seed=9)
+
+
+def test_a_row_that_is_no_longer_planned_goes(planned):
+    repeats.store(planned[0])
+    repeats.RUNS.pop(0)
+    repeats.store(planned[0])
+    assert json.loads(repeats.TABLE.read_text()) == [{"name": "a", "seed": 1}]
+
+
+def test_the_rows_shipped_are_the_runs_planned(monkeypatch):
+    monkeypatch.undo()
+    table = json.loads(repeats.TABLE.read_text())
+    plan = [repeats._identity(run) for run in repeats.RUNS]
+    places = [plan.index(repeats._identity(row)) for row in table]  # ValueError: of a run that is not planned
+    assert places == sorted(places)
+
+
+# the sweep, with processes that train on the real MNIST
+
+
+@pytest.fixture
+def small(planned):
+    recipe = {"loss": "cross_entropy", "epochs": 1, "lr": 1e-2, "batch_size": 5000}
+    save("a", CNN(channels=(2, 2), hidden=4), {}, recipe)
+    repeats.RUNS.pop()
+    return planned
+
+
+@contextmanager
+def cluster(folder, workers):
+    """Start a Dask scheduler and workers as a user would, each a process of its own; yield a client."""
+    where = folder / "scheduler.json"
+    dask, here = [sys.executable, "-m", "dask"], ["--scheduler-file", where, "--no-dashboard"]
+    with (folder / "dask.log").open("w") as log, ExitStack() as processes:
+
+        def start(*command):
+            process = subprocess.Popen([*dask, *command, *here], stdout=log, stderr=log)
+            processes.callback(process.wait)
+            processes.callback(process.kill)
+
+        start("scheduler", "--host", "127.0.0.1", "--port", "0")
+        for _ in range(workers):
+            start("worker", "--nthreads", "1", "--no-nanny")
+        with Client(scheduler_file=where) as client:
+            client.wait_for_workers(workers, timeout=60)
+            yield client
+
+
+def measured():
+    """Return the table without its timings."""
+    rows = json.loads(repeats.TABLE.read_text())
+    for row in rows:
+        del row["seconds"], row["history"]["seconds"]
+    return rows
+
+
+def test_a_cluster_gives_the_table_of_one_machine_also_when_a_worker_is_killed_in_mid_sweep(small, folder, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # sums in one order everywhere
+    repeats.sweep(small)
+    here = measured()
+    assert [row["seed"] for row in here] == [0, 1, 2, 3]
+    assert len({row["test_loss"] for row in here}) == 4
+    repeats.TABLE.unlink()
+
+    store, lost = repeats.store, []
+    with cluster(folder, workers=2) as client:
+        address, pid = next(iter(client.run(os.getpid).items()))
+
+        def store_and_kill(row):
+            store(row)
+            if not lost:
+                lost.extend(client.processing()[address])
+                os.kill(pid, signal.SIGKILL)
+
+        monkeypatch.setattr(repeats, "store", store_and_kill)
+        repeats.sweep(small, client.scheduler.address)
+        assert len(client.nthreads()) == 1
+    assert lost, "the worker had nothing to do: it was not killed in mid-sweep"
+    assert measured() == here
+
+
+def test_workers_that_would_share_one_random_generator_are_refused(small):
+    with (
+        Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as client,
+        pytest.raises(SystemExit, match="--nthreads 1"),
+    ):
+        repeats.sweep(small, client.scheduler.address)
+
+
+def test_what_cannot_be_swept_is_told_before_anything_is_trained(small, capsys):
+    with pytest.raises(SystemExit):
         repeats.main(["x"])
+    assert "no runs are planned for x, only for a" in capsys.readouterr().err
+    repeats.RUNS.append({"name": "b", "seed": 0})
+    with pytest.raises(CheckpointError, match=r"b\.pt: not found"):
+        repeats.main([])
+    assert not repeats.TABLE.exists()

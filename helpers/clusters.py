@@ -9,11 +9,11 @@ from helpers.analysis import as_labels, as_matrix
 NOISE = -1  # the label of a code that no cluster took, as in scikit-learn
 
 
-def umap_plane(codes, neighbours=30, seed=0):
+def umap_plane(codes, neighbours=10, seed=0):
     """Return places for codes, (n, d) -> (n, 2), on a UMAP plane made for clustering.
 
-    Many neighbours and no minimal distance, so that dense regions contract (McInnes et al. 2018, and the clustering
-    page of umap-learn's manual). One seed gives one plane on one machine; another machine may draw another.
+    No minimal distance, so that dense regions contract (McInnes et al. 2018, and the clustering page of umap-learn's
+    manual). One seed gives one plane on one machine; another machine may draw another.
     """
     from umap import UMAP  # it takes seconds to import: only who draws a plane should wait
 

@@ -11,7 +11,7 @@ from helpers.clusters import score_clusters, umap_plane
 from helpers.latent import decode, encode
 from helpers.models import VariationalAutoencoder, normalise
 
-SMALLEST = 100  # codes a cluster must have, a tenth of a digit's test images
+SMALLEST = 0.06  # of all codes make a cluster: a digit has about a tenth
 
 
 def scores(model, mnist, classifier, seed=0):
@@ -28,7 +28,8 @@ def scores(model, mnist, classifier, seed=0):
     train, _, test = mnist
     train_codes, test_codes = encode(model, train.x), encode(model, test.x)
     recon, drawn = decode(model, test_codes), decode(model, sample(model, train_codes, len(test), seed))
-    clusters = score_clusters(HDBSCAN(SMALLEST, copy=True).fit_predict(umap_plane(test_codes, seed=seed)), test.y)
+    hdbscan = HDBSCAN(round(SMALLEST * len(test)), min_samples=5, cluster_selection_method="leaf", copy=True)
+    clusters = score_clusters(hdbscan.fit_predict(umap_plane(test_codes, seed=seed)), test.y)
     return {
         "mse": 4 * (recon - test.x).square().mean().item(),
         "neighbours": knn_accuracy(test_codes, test.y, reference=(train_codes, train.y)),

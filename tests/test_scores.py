@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import scores as module
 from helpers.data import Mnist, Split
 from helpers.models import CAE, CNN, VAE
 from helpers.scores import features, sample, scores
@@ -40,11 +39,6 @@ def mnist():
 def classifier():
     torch.manual_seed(0)
     return CNN(channels=(2, 3), hidden=6).eval()
-
-
-@pytest.fixture(autouse=True)
-def small_clusters(monkeypatch):
-    monkeypatch.setattr(module, "SMALLEST", 20)
 
 
 def test_a_perfect_model_of_easy_digits_has_perfect_scores(mnist, classifier):

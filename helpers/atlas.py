@@ -2,6 +2,8 @@
 
 import torch
 
+from helpers.labels import place_labels
+
 SHOWN = 5_000  # points drawn; more only hide each other
 TILES = 32  # decoded images along each side
 
@@ -14,11 +16,12 @@ def chart(space):
     middle, reach = (low + high) / 2, 0.55 * float((high - low).max())
     bounds = [float(m + side * reach) for m in middle for side in (-1, 1)]
     middles = _tile_middles(bounds)
+    digits, labels = place_labels(places, space.y, room=0.11 * reach)
     sight = space.survey(space.map.lift(middles.to(space.device)), middles)
     return {
         "points": places[order].numpy().astype("<f4").tobytes(),
         "digits": space.y[order].byte().numpy().tobytes(),
-        "centres": _labels(places, space.y, room=0.11 * reach),
+        "centres": [[digit, label] for digit, label in zip(digits, labels.tolist())],
         "bounds": bounds,
         "atlas": sight.ink.numpy().tobytes(),
         "facts": sight.facts.numpy().astype("<f4").tobytes(),
@@ -32,14 +35,3 @@ def _tile_middles(bounds):
     steps = (torch.arange(TILES) + 0.5) / TILES
     rows, columns = torch.meshgrid(top - steps * (top - bottom), left + steps * (right - left), indexing="ij")
     return torch.stack([columns.flatten(), rows.flatten()], 1)
-
-
-def _labels(places, y, room):
-    """Place a label at the median of every digit's places, then push those apart that overlap."""
-    digits = y.unique().tolist()
-    labels = torch.stack([places[y == digit].median(0).values for digit in digits])  # (labels, 2)
-    for _ in range(50):
-        away = labels[:, None] - labels  # (labels, labels, 2)
-        distance = away.norm(dim=2, keepdim=True).clamp(min=1e-6)
-        labels = labels + 0.5 * (away / distance * (room - distance).clamp(min=0)).sum(1)
-    return [[digit, label] for digit, label in zip(digits, labels.tolist())]

@@ -39,7 +39,11 @@ function initialize({ model }) {
       },
       { onLost: lost },
     );
-    const receive = (answer, buffers) => link.receive(answer) && show(answer, answer.error ? null : UNPACK[answer.kind]?.(answer, buffers));
+    function receive(answer, buffers) {
+      if (!link.receive(answer)) return;
+      const found = answer.error ? null : UNPACK[answer.kind]?.(answer, buffers);
+      show(answer, found && { ...found, inFlight: link.inFlight });
+    }
     links.push(link);
     if (!model.send) return; // a saved HTML file: the preview is all there is
     follow(model, "msg:custom", receive, stop.signal);

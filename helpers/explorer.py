@@ -98,6 +98,9 @@ class LatentExplorer(anywidget.AnyWidget):
             **traits,
         )
         self.on_msg(answer)
+        # ipykernel >= 7.4 hands a widget's messages to the shell that last wrote to it: the main one, which cannot
+        # answer while a cell trains. These may go to the one the browser named, that is idle.
+        self.comm._reply_subshell_for = lambda data, named: named
 
     @default("_esm")
     def _script(self):

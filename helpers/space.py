@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from helpers.latent import encode
-from helpers.maps import Itself, NeighbourMap, PCAMap
+from helpers.maps import Itself, NeighbourMap, PCAMap, distances
 from helpers.pad import prepare
 
 
@@ -63,9 +63,9 @@ class LatentSpace:
         if not image.isfinite().all():
             raise ValueError("the model has no finite image there")
         prior = -0.5 * (codes.square() + math.log(2 * math.pi)).sum(1) if self.has_prior else codes[:, 0] * math.nan
-        distance, nearest = torch.cdist(codes, self.codes).min(1)
+        distance, nearest = distances(codes, self.codes).min(1)
         if self.places is not self.codes:
-            distance = torch.cdist(places, self.places).amin(1)
+            distance = distances(places, self.places).amin(1)
         off = distance > self.reach
         facts = torch.cat([probs, prior[:, None], off[:, None]], 1)
         return (image.flatten(1) * 255).round().byte(), facts.float(), nearest
@@ -86,7 +86,7 @@ class LatentSpace:
             mu, logvar = code if self.has_prior else (code, None)
             recon = self.model.decode(mu)
             probs = self.classifier(image).softmax(1)[0].tolist() if self.classifier else None
-        nearest = torch.cdist(mu, self.codes)[0].topk(min(6, len(self.codes)), largest=False).indices.cpu()
+        nearest = distances(mu, self.codes)[0].topk(min(6, len(self.codes)), largest=False).indices.cpu()
         return {
             "image": to_ink(image),
             "recon": to_ink(recon),
@@ -114,7 +114,7 @@ class LatentSpace:
         but one in two hundred training codes lie from theirs."""
         sample = self.places[torch.linspace(0, len(self.places) - 1, min(1000, len(self.places))).long()]
         nearest = [
-            torch.cdist(part, self.places).topk(min(2, len(self.places)), largest=False) for part in sample.split(64)
+            distances(part, self.places).topk(min(2, len(self.places)), largest=False) for part in sample.split(64)
         ]
         return torch.cat([found.values[:, -1] for found in nearest]).quantile(0.995)
 

@@ -38,19 +38,11 @@ def save(name, model, history, recipe=None):
         raise ValueError(f"{name}: weights must be finite in half precision, these are not: {', '.join(bad)}")
     header = _plain({"model": type(model).__name__, "config": model.config, "recipe": recipe or {}, "history": history})
     content = header | {"state": state, "sha256": _digest(header, state)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A name of our own in the same folder: two writers never meet, and os.replace stays on one file system.
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{name}.", suffix=".tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        _replace(path, content)
+    except OSError as error:
+        problem = f"{error.strerror}: not saved; an older {path.name} is as it was"
+        raise OSError(error.errno, problem, str(path)) from error
 
 
 def load(name, model_class, device="cpu"):
@@ -66,7 +58,7 @@ def load(name, model_class, device="cpu"):
     try:
         model = model_class(**content["config"])
         model.load_state_dict(content["state"])
-    except (TypeError, RuntimeError) as error:
+    except Exception as error:  # a class meets a config or a state that it does not know in many ways
         raise CheckpointError(f"{path}: does not fit {model_class.__name__} as it is now: {error}") from error
     return model.to(device).eval(), content["history"]
 
@@ -112,6 +104,23 @@ def _read(path):
         raise CheckpointError(f"{path}: damaged, its content does not match its SHA-256")
     state = {k: v.float() if v.is_floating_point() else v for k, v in content["state"].items()}
     return header | {"state": state}
+
+
+def _replace(path, content):
+    """Write a file all or nothing: whoever looks finds the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A name of our own in the same folder: two writers never meet, and os.replace stays on one file system.
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def _half(tensor):

@@ -1,7 +1,10 @@
 """MNIST as three splits of tensors on the device: no per-image work, an index per batch."""
 
+import contextlib
 import os
+import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +39,7 @@ MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
 VALID = 5_000  # images at the end of the training file that are held out
+TIMEOUT = 30  # seconds a mirror may be silent
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,7 @@ def _read(path, name, device):
 
 def _download(name, directory):
     """Fetch a file from the first mirror that has it and return its path."""
+    _remove_leftovers(directory)
     problems = []
     for mirror in MIRRORS:
         try:
@@ -166,6 +171,15 @@ def _fetch(url, name, directory):
         tqdm(desc=name, unit="B", unit_scale=True, total=1) as bar,  # pooch sets the real total
     ):
         part = Path(folder) / f"{name}.gz"
-        pooch.HTTPDownloader(progressbar=bar, timeout=30)(url, str(part), None)
+        pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT)(url, str(part), None)
         read_idx(part, FILES[name][1])
         return part.replace(directory / part.name)
+
+
+def _remove_leftovers(directory):
+    """Remove what killed downloads left: one that still runs would have written something since its timeout."""
+    for folder in directory.glob(".download-*"):
+        with contextlib.suppress(OSError):  # another process removes it as well
+            written = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+            if time.time() - written > 2 * TIMEOUT:
+                shutil.rmtree(folder)

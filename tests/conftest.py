@@ -1,6 +1,10 @@
 """Fixtures that several test files share."""
 
+import os
 import struct
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -20,3 +24,29 @@ def idx_bytes():
         return header + array.astype(array.dtype.newbyteorder(">")).tobytes()
 
     return write
+
+
+@pytest.fixture
+def open_folder():
+    """Return a new folder that other users may enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+        Path(folder).chmod(0o755)
+
+
+@pytest.fixture
+def unprivileged():
+    """Return a context in which permissions hold for this process, even if root started it."""
+
+    @contextmanager
+    def context():
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)  # nobody
+        try:
+            yield
+        finally:
+            os.seteuid(user)
+
+    return context

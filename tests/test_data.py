@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -182,6 +183,23 @@ def test_two_downloads_at_once(mirror, tmp_path):
     with ThreadPoolExecutor(2) as pool:
         for mnist in pool.map(lambda _: load_mnist(directory=tmp_path / "new"), range(2)):
             assert len(mnist.test) == TEST
+
+
+def test_the_next_run_removes_what_a_killed_download_left(mirror, tmp_path):
+    killed, running = tmp_path / ".download-killed", tmp_path / ".download-running"
+    for folder in (killed, running):
+        folder.mkdir()
+        (folder / "train-images-idx3-ubyte.gz").write_bytes(b"half a file")
+    for path in (*killed.iterdir(), killed):
+        os.utime(path, (0, 0))
+    load_mnist(directory=tmp_path)
+    assert not killed.exists() and running.exists()
+
+
+def test_a_read_only_folder_is_said_to_be_one(mirror, open_folder, unprivileged):
+    open_folder.chmod(0o555)
+    with unprivileged(), pytest.raises(FileNotFoundError, match=r"(?s)Put train-images.*Permission denied"):
+        load_mnist(directory=open_folder)
 
 
 def test_offline_says_which_files_to_put_where(contents, tmp_path):

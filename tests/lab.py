@@ -108,6 +108,19 @@ def run_all(page, address):
     )
 
 
+def point(page, u, v):
+    """Move the pointer to a share of the width and height of the first explorer's plane."""
+    box = page.locator(".lx-plane").first.bounding_box()
+    page.mouse.move(box["x"] + 1 + u * (box["width"] - 2), box["y"] + 1 + v * (box["height"] - 2))
+
+
+def ink(page, selector=".lx-large"):
+    """Return the ink of a digit on the page, a list of 784 numbers from 0 to 255."""
+    return page.locator(selector).first.evaluate(
+        "canvas => Array.from(canvas.getContext('2d').getImageData(0, 0, 28, 28).data).filter((_, k) => k % 4 == 3)"
+    )
+
+
 def execute(page, code, wait=True):
     """Run code in the kernel of the notebook on screen, beside its cells; return when it is done, or at once."""
     page.evaluate(

@@ -60,6 +60,26 @@ def test_a_flood_ends_on_the_last_position_with_two_in_flight(blank):
     assert found["shown"] == 9999 and found["most"] <= 2 and found["left"] == 0 and found["sent"] < 100
 
 
+def test_a_third_goes_out_only_while_the_kernel_is_quick(blank):
+    found = blank.evaluate(
+        """async () => {
+            let sent = [], most = 0;
+            const link = createLink((question) => sent.push(question), { timeout: 20 });
+            const crowd = (took) => {
+                for (let k = 0; k < 9; k++) link.ask({ xy: k });
+                const now = link.inFlight;
+                link.receive({ ...sent.at(-now), took });
+                link.ask({ xy: 0 });
+                return now;
+            };
+            const found = [undefined, 3, 50, 50, 50, 3, 3, 3].map(crowd);
+            await new Promise((done) => setTimeout(done, 100));
+            return [...found, crowd(3)]; // three were lost: it may be gone
+        }"""
+    )
+    assert found == [2, 2, 3, 2, 2, 2, 3, 3, 2]
+
+
 def test_stale_and_foreign_replies_are_dropped_and_lost_ones_time_out(blank):
     found = blank.evaluate(
         """async () => {
@@ -139,17 +159,8 @@ def saved(page, explorer, tmp_path):
 
 
 def pixels(page, selector=".lx-large"):
-    """Return the ink of a digit on the page, (784,) uint8."""
-    ink = page.locator(selector).first.evaluate(
-        "canvas => Array.from(canvas.getContext('2d').getImageData(0, 0, 28, 28).data).filter((_, k) => k % 4 == 3)"
-    )
-    return torch.tensor(ink)
-
-
-def point(page, u, v):
-    """Move the pointer to a share of the plane's width and height."""
-    box = page.locator(".lx-plane").first.bounding_box()
-    page.mouse.move(box["x"] + 1 + u * (box["width"] - 2), box["y"] + 1 + v * (box["height"] - 2))
+    """Return the ink of a digit on the page, (784,)."""
+    return torch.tensor(lab.ink(page, selector))
 
 
 def test_saved_file_is_small_and_shows_what_torch_decodes(saved, explorer, tmp_path):
@@ -157,7 +168,7 @@ def test_saved_file_is_small_and_shows_what_torch_decodes(saved, explorer, tmp_p
     left, right, bottom, top = explorer.bounds
     for column, row in ((3, 5), (16, 16), (30, 9)):
         u, v = (column + 0.5) / explorer.tiles, (row + 0.5) / explorer.tiles
-        point(saved, u, v)
+        lab.point(saved, u, v)
         saved.wait_for_timeout(50)
         exact = explorer.look([(left + u * (right - left), top - v * (top - bottom))]).ink[0]
         # The pointer stands on whole screen pixels, not quite on the tile's middle; torch says how much that is worth.
@@ -168,7 +179,7 @@ def test_saved_file_is_small_and_shows_what_torch_decodes(saved, explorer, tmp_p
 
 
 def test_saved_file_answers_pointer_keys_layers_and_pins(saved):
-    point(saved, 0.2, 0.3)
+    lab.point(saved, 0.2, 0.3)
     before = pixels(saved)
     saved.locator(".lx-plane").focus()
     for key in ("Shift+ArrowRight", "Enter", "Home", "Enter"):
@@ -225,7 +236,7 @@ def live(page, which=0):
 
 def test_pointer_and_keys_decode_live(jupyter):
     before, other = pixels(jupyter), pixels(jupyter, ".lx-large >> nth=1")
-    point(jupyter, 0.2, 0.3)
+    lab.point(jupyter, 0.2, 0.3)
     live(jupyter)
     moved = pixels(jupyter)
     assert not moved.equal(before)
@@ -246,7 +257,7 @@ def test_python_moves_the_ring_and_sees_the_pins(jupyter):
     lab.execute(jupyter, "explorer.z = (0.25, -0.5)")
     jupyter.wait_for_function("document.querySelector('.lx-value').textContent.includes('0.25')")
     jupyter.locator(".lx-plane").first.press("Enter")
-    point(jupyter, 0.7, 0.7)
+    lab.point(jupyter, 0.7, 0.7)
     jupyter.mouse.down(), jupyter.mouse.up()
     jupyter.wait_for_selector(".lx-film:visible")
     live(jupyter)
@@ -273,7 +284,7 @@ def test_hovering_goes_on_while_a_cell_is_running(jupyter):
     jupyter.locator(".lx-plane").first.scroll_into_view_if_needed()
     lab.execute(jupyter, "import time; time.sleep(8)", wait=False)
     before = pixels(jupyter)
-    point(jupyter, 0.4, 0.6)
+    lab.point(jupyter, 0.4, 0.6)
     jupyter.wait_for_timeout(50)
     assert not pixels(jupyter).equal(before)  # the blend, at once
     jupyter.wait_for_selector(".lx-live", timeout=5000)
@@ -283,12 +294,12 @@ def test_hovering_goes_on_while_a_cell_is_running(jupyter):
 def test_lost_replies_recover(jupyter):
     lab.execute(jupyter, "send = explorer.send; explorer.send = lambda *args: None")
     for k in range(5):
-        point(jupyter, 0.3 + k / 50, 0.3)
+        lab.point(jupyter, 0.3 + k / 50, 0.3)
         jupyter.wait_for_timeout(30)
     jupyter.wait_for_selector(".lx-badge:has-text('busy or gone')")
     lab.execute(jupyter, "explorer.send = send")
     jupyter.wait_for_timeout(1500)
-    point(jupyter, 0.6, 0.4)
+    lab.point(jupyter, 0.6, 0.4)
     live(jupyter)
     assert not jupyter.problems
 
@@ -306,11 +317,11 @@ def test_a_restarted_kernel_leaves_the_preview_and_rerunning_recovers(jupyter):
     jupyter.wait_for_timeout(3000)
     if jupyter.locator(".lx-plane").count():  # the old view still follows the pointer
         before = pixels(jupyter)
-        point(jupyter, 0.25, 0.25)
+        lab.point(jupyter, 0.25, 0.25)
         assert not pixels(jupyter).equal(before)
     jupyter.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
     jupyter.wait_for_function("document.querySelectorAll('.lx-live').length == 3", timeout=120_000)
-    point(jupyter, 0.5, 0.2)
+    lab.point(jupyter, 0.5, 0.2)
     live(jupyter)
 
 
@@ -326,6 +337,6 @@ def test_notebook_7_and_voila_run_it(page, tmp_path, app):
             lab.run_all(page, address("notebooks/book.ipynb"))
         page.wait_for_selector(".lx-live", timeout=120_000)
         before = pixels(page)
-        point(page, 0.2, 0.3)
+        lab.point(page, 0.2, 0.3)
         live(page)
         assert not pixels(page).equal(before)

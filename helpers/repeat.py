@@ -31,21 +31,25 @@ RUNS = [
 
 def repeat(name, seed=0, **changes):
     """Fit the model stored as NAME.pt once more by its own recipe, from `seed`, with `changes` to its config
-    or to the settings of `fit`.
+    or to the settings of `fit`; its own seed without changes is the stored model itself.
 
     Returns one row: name, seed, the changes, test_NAME for the loss and each metric, the `scores` of a model that
     encodes and decodes, the number of parameters, the seconds spent in training and the whole history.
     """
     stored = read_recipe(name)
     mnist = load_mnist(pick_device())
-    seed_everything(seed)
+    network = getattr(models, stored["model"])
     config = stored["config"] | {key: value for key, value in changes.items() if key in stored["config"]}
-    model = getattr(models, stored["model"])(**config)
     settings = stored["recipe"] | {key: value for key, value in changes.items() if key not in config}
     loss = getattr(losses, settings.pop("loss"))
     settings["metrics"] = [getattr(losses, metric) for metric in settings.get("metrics", ())]
     settings["augment"] = settings.get("augment") and getattr(augment, settings["augment"])
-    history = fit(model, loss, mnist.train, mnist.valid, **settings | {"seed": seed})
+    if not changes and seed == settings.get("seed", 0):
+        model, history = load(name, network, mnist.train.x.device)  # the stored model is this very run
+    else:
+        seed_everything(seed)
+        model = network(**config)
+        history = fit(model, loss, mnist.train, mnist.valid, **settings | {"seed": seed})
     measures = {"loss": loss} | {metric.__name__: metric for metric in settings["metrics"]}
     worth = {}
     if hasattr(model, "encode") and hasattr(model, "decode"):

@@ -45,9 +45,16 @@ def tiny(monkeypatch):
 
 def test_the_same_seed_repeats_the_shipped_training_and_another_does_not(tiny, folder):
     shipped = torch.load(folder / "tiny.pt", weights_only=True)["history"]
-    same, other = repeats.repeat("tiny", seed=0), repeats.repeat("tiny", seed=1)
+    same, other = repeats.repeat("tiny", seed=0, epochs=2), repeats.repeat("tiny", seed=1)
     assert same["history"]["valid_loss"] == shipped["valid_loss"] != other["history"]["valid_loss"]
     assert 0 <= same["test_accuracy"] <= 1 and same["test_loss"] > 0 and same["seconds"] > 0
+
+
+def test_the_shipped_run_is_not_trained_again(tiny, monkeypatch):
+    monkeypatch.setattr(repeats, "fit", None)
+    assert len(repeats.repeat("tiny")["history"]["valid_loss"]) == 2
+    with pytest.raises(TypeError):
+        repeats.repeat("tiny", seed=1)
 
 
 def test_a_change_reaches_the_model(tiny):
@@ -65,7 +72,7 @@ def test_a_model_that_encodes_and_decodes_is_scored_and_no_other(tiny, monkeypat
     monkeypatch.setattr(repeats, "scores", lambda *given: asked.append(given) or {"neighbours": 0.5})
     save("cnn_classifier", CNN(channels=(2, 3), hidden=4), {})
     save("squeeze", CAE(2), {}, {"loss": "squared_error", "epochs": 1, "lr": 1e-3})
-    assert repeats.repeat("squeeze")["neighbours"] == 0.5
+    assert repeats.repeat("squeeze", seed=1)["neighbours"] == 0.5
     [(model, mnist, classifier)] = asked
     assert isinstance(model, CAE) and mnist is tiny and isinstance(classifier, CNN)
     assert "neighbours" not in repeats.repeat("tiny")
@@ -121,7 +128,7 @@ def test_the_rows_shipped_are_the_runs_planned(monkeypatch):
 
 @pytest.fixture
 def small(planned):
-    recipe = {"loss": "cross_entropy", "epochs": 1, "lr": 1e-2, "batch_size": 5000}
+    recipe = {"loss": "cross_entropy", "epochs": 1, "lr": 1e-2, "batch_size": 5000, "seed": 9}
     save("a", CNN(channels=(2, 2), hidden=4), {}, recipe)
     repeats.RUNS.pop()
     return planned

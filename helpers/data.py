@@ -13,6 +13,7 @@ import pooch
 import torch
 from tqdm.auto import tqdm
 
+from helpers.checks import check_images
 from helpers.idx import IdxError, read_idx
 
 # SHA-256 of the unpacked bytes: the .gz copies in circulation are packed in different ways
@@ -50,10 +51,14 @@ class Split:
     y: torch.Tensor
 
     def __post_init__(self):
-        if self.x.ndim != 4 or self.x.dtype != torch.float32:
+        if self.x.shape[1:] != (1, 28, 28) or self.x.dtype != torch.float32:
             raise ValueError(f"x must be float32 of shape (n, 1, 28, 28), not {self.x.dtype} {tuple(self.x.shape)}")
+        if len(self.x):  # an empty split is one, and what cannot use it says so
+            check_images("x", self.x)
         if self.y.shape != self.x.shape[:1] or self.y.dtype != torch.int64:
             raise ValueError(f"y must be int64 of shape ({len(self.x)},), not {self.y.dtype} {tuple(self.y.shape)}")
+        if self.y.device != self.x.device:
+            raise ValueError(f"y must be on {self.x.device}, where x is, not on {self.y.device}")
 
     def __len__(self):
         return len(self.y)
@@ -114,6 +119,8 @@ def mnist_path(name, directory=None):
     folder that the environment variable MNIST_DIR names, else in this repository's mnist_data/.
     Raises FileNotFoundError, saying which files to put where, when no mirror can be reached.
     """
+    if name not in FILES:
+        raise ValueError(f"name must be one of {', '.join(FILES)}, got {name!r}")
     if directory is None:
         directory = os.environ.get("MNIST_DIR") or Path(__file__).resolve().parents[1] / "mnist_data"
     directory = Path(directory).expanduser()

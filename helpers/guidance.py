@@ -5,6 +5,8 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 
+from helpers.checks import check_codes, check_device
+
 
 def guide(decoder, classifier, target, starts, prior_weight=0.003, steps=60, lr=0.3):
     """Walk codes downhill on `objective` until the classifier reads the target in what they decode to.
@@ -53,8 +55,8 @@ def scout(decoder, classifier, target, candidates):
 
 def as_probabilities(target, starts, decoder, classifier):
     """Return one probability vector a start, (n, classes), for any target that `guide` takes."""
-    if starts.dim() != 2 or not len(starts):
-        raise ValueError(f"starts must have shape (n, latent_dim) with n >= 1, got {tuple(starts.shape)}")
+    check_device(classifier, starts=starts)
+    check_codes("starts", starts, getattr(decoder, "latent_dim", None))
     with torch.no_grad(), frozen(decoder, classifier):
         classes = classifier(decoder.decode(starts[:1])).shape[1]
     target, n = torch.as_tensor(target, device=starts.device), len(starts)

@@ -2,12 +2,14 @@
 
 import torch
 
+from helpers.checks import check_codes, check_device, check_images
+
 
 @torch.inference_mode()
 def encode(model, x, batch_size=1000):
     """Return the codes of images, (n, 1, 28, 28) -> (n, latent_dim): mu for a VAE, z for an autoencoder."""
-    if x.dim() != 4:
-        raise ValueError(f"x must have shape (n, 1, 28, 28), got {tuple(x.shape)}")
+    check_device(model, x=x)
+    check_images("x", x)
     codes = [model.encode(batch) for batch in x.split(batch_size)]
     return torch.cat([code[0] if isinstance(code, tuple) else code for code in codes])
 
@@ -15,8 +17,8 @@ def encode(model, x, batch_size=1000):
 @torch.inference_mode()
 def decode(model, z, batch_size=1000):
     """Return the images in [0, 1] of codes, (n, latent_dim) -> (n, 1, 28, 28)."""
-    if z.dim() != 2 or z.shape[1] != model.latent_dim:
-        raise ValueError(f"z must have shape (n, {model.latent_dim}), got {tuple(z.shape)}")
+    check_device(model, z=z)
+    check_codes("z", z, model.latent_dim)
     return torch.cat([model.decode(batch) for batch in z.split(batch_size)])
 
 
@@ -38,6 +40,8 @@ def interpolate(a, b, steps):
     """Return `steps` codes on the straight line from code a to code b, both (latent_dim,) -> (steps, latent_dim)."""
     if a.shape != b.shape or a.dim() != 1:
         raise ValueError(f"a and b must be codes of one shape (latent_dim,), got {tuple(a.shape)} and {tuple(b.shape)}")
+    check_codes("a", a[None])
+    check_codes("b", b[None])
     if steps < 2:
         raise ValueError(f"steps must be at least 2, the two ends, got {steps}")
     return torch.lerp(a, b, torch.linspace(0, 1, steps, device=a.device)[:, None])

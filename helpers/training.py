@@ -12,7 +12,10 @@ from tqdm.auto import tqdm
 def pick_device():
     """Return the accelerator torch finds, else the CPU; the environment variable DEVICE overrides."""
     if name := os.environ.get("DEVICE"):
-        return torch.device(name)
+        try:
+            return torch.empty(0, device=name).device
+        except Exception as error:  # torch raises four kinds of them
+            raise ValueError(f"DEVICE must name a device of this machine, got {name!r}: {error}") from error
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
@@ -57,6 +60,8 @@ def fit(
     """
     if epochs < 1 or batch_size < 1 or not lr > 0:
         raise ValueError(f"epochs, batch_size and lr must be positive, got {epochs}, {batch_size} and {lr}")
+    if ema is not None and not 0 < ema < 1:
+        raise ValueError(f"ema must be between 0 and 1, got {ema}")
     if not len(train) or not len(valid):
         raise ValueError(f"train and valid must hold images, got {len(train)} and {len(valid)}")
     device = train.x.device
@@ -111,8 +116,8 @@ def evaluate(model, measures, split, batch_size=1000):
     `measures` maps a name to a function `measure(model, x, y)` that returns a batch mean; batches count by their size.
     Returns a dict of floats. Raises ValueError for an empty split.
     """
-    if not len(split):
-        raise ValueError("split is empty: there is nothing to average")
+    if not len(split) or not measures or batch_size < 1:
+        raise ValueError(f"need images, measures and batch_size >= 1, got {split}, {list(measures)} and {batch_size}")
     device = split.x.device
     training = model.training
     model.eval()

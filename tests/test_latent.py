@@ -21,7 +21,6 @@ def test_batches_change_nothing():
     assert torch.allclose(encode(model, x, batch_size=3), encode(model, x), atol=1e-6)
     assert torch.allclose(decode(model, z, batch_size=3), decode(model, z), atol=1e-6)
     assert decode(model, z).shape == x.shape and not decode(model, z).requires_grad
-    assert encode(model, x[:0]).shape == (0, 2) and decode(model, z[:0]).shape == (0, 1, 28, 28)
 
 
 @pytest.mark.parametrize("side", [2, 3, 10])
@@ -54,9 +53,9 @@ def test_interpolation_is_a_straight_line_from_a_to_b():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: encode(VAE(), x[0]), r"x must have shape \(n, 1, 28, 28\), got \(1, 28, 28\)"),
-        (lambda: decode(VAE(), torch.zeros(2)), r"z must have shape \(n, 2\), got \(2,\)"),
-        (lambda: decode(CAE(5), torch.zeros(4, 2)), r"z must have shape \(n, 5\), got \(4, 2\)"),
+        (lambda: encode(VAE(), x[0]), r"x must have shape \(n, 1, 28, 28\) with n >= 1, got \(1, 28, 28\)"),
+        (lambda: decode(VAE(), torch.zeros(2)), r"z must have shape \(n, 2\) with n >= 1, got \(2,\)"),
+        (lambda: decode(CAE(5), torch.zeros(4, 2)), r"z must have shape \(n, 5\) with n >= 1, got \(4, 2\)"),
         (lambda: quantile_grid(1), "side must be at least 2, got 1"),
         (lambda: interpolate(torch.zeros(2), torch.zeros(3), 4), r"a and b .* got \(2,\) and \(3,\)"),
         (lambda: interpolate(torch.zeros(1, 2), torch.zeros(1, 2), 4), "a and b must be codes of one shape"),

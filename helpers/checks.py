@@ -1,0 +1,30 @@
+"""Refuse images and codes that a model would take without a word and answer with nonsense."""
+
+
+def check_images(name, x):
+    """Raise ValueError unless x holds images: at least one, (n, 1, 28, 28), of floats in [0, 1]."""
+    if x.dim() != 4 or x.shape[1:] != (1, 28, 28) or not len(x):
+        raise ValueError(f"{name} must have shape (n, 1, 28, 28) with n >= 1, got {tuple(x.shape)}")
+    if not x.is_floating_point():
+        raise ValueError(f"{name} must be floats in [0, 1], got {x.dtype}")
+    low, high = (value.item() for value in x.aminmax())
+    if not (low >= 0 and high <= 1):  # NaN is refused as well
+        raise ValueError(f"{name} must be in [0, 1], got values from {low:.3g} to {high:.3g}")
+
+
+def check_codes(name, z, size=None):
+    """Raise ValueError unless z holds codes: at least one, (n, size), of finite floats."""
+    if z.dim() != 2 or not len(z) or z.shape[1] != (size or z.shape[1]):
+        raise ValueError(f"{name} must have shape (n, {size or 'latent_dim'}) with n >= 1, got {tuple(z.shape)}")
+    if not z.is_floating_point():
+        raise ValueError(f"{name} must be floats, got {z.dtype}")
+    if not z.isfinite().all():
+        raise ValueError(f"{name} must be finite, got {z[~z.isfinite()][0]:.3g}")
+
+
+def check_device(model, **tensors):
+    """Raise ValueError unless each tensor is on the device of the model's weights."""
+    device = next((weights.device for weights in model.parameters()), None)
+    for name, tensor in tensors.items():
+        if tensor.device != (device or tensor.device):
+            raise ValueError(f"{name} must be on {device}, like the model, got {tensor.device}")

@@ -32,8 +32,8 @@ retrain: $(READY)  ## train every shipped model from scratch, into models/
 	$(BIN)/python -m helpers.repeat
 	@echo 'models/ is new. The outputs in notebooks/ are still of the old weights: `make notebooks` renews them.'
 
-bench: $(READY)  ## every benchmark, one after another
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+bench: $(READY)  ## measure this machine: one table, also written to benchmarks/results/
+	$(BIN)/python benchmarks/table.py
 
 clean:  ## remove results and caches; .venv, data and weights stay
 	rm -rf build .pytest_cache .ruff_cache .hypothesis helpers/__pycache__ tests/__pycache__

@@ -1,0 +1,77 @@
+"""Measure everything and write one table, benchmarks/results/MACHINE.md.
+
+python benchmarks/table.py             a quarter of an hour on two CPU cores
+python benchmarks/table.py --series    the whole series too, with the shipped weights and from scratch
+"""
+
+import argparse
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import classifier
+import growth
+import joblib
+import loading
+import series
+import torch
+import vae
+from measure import Row, show
+
+from helpers.training import autocast, pick_device
+
+HERE = Path(__file__).parent
+
+
+def machine():
+    """Describe the machine, the processor first."""
+    device = pick_device()
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.+)", info.read_text()) if info.exists() else []
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else (names or [platform.machine()])[0]
+    with autocast(device):
+        precision = "bfloat16" if torch.is_autocast_enabled(device.type) else "float32"
+    versions = f"Python {platform.python_version()}, PyTorch {torch.__version__}"
+    return f"{name}, {joblib.cpu_count()} cores, {platform.system()}; training in {precision} on {device}; {versions}"
+
+
+def hover():
+    """Yield what hover.py prints: rates with their delays, and single figures."""
+    done = subprocess.run([sys.executable, HERE / "hover.py"], stdout=subprocess.PIPE, text=True)
+    for line in done.stdout.splitlines():
+        if found := re.fullmatch(r"(\S.*?) +([\d.]+) +[\d.]+ +[\d.]+ +([\d.]+) +([\d.]+) +(\S+) {3}(.+)", line):
+            what, rate, middle, late, backlog, target = found.groups()
+            measured = f"{rate} frames a second, painted after {middle} (p50), {late} ms (p95)"
+            yield Row(f"explorer: {what}", measured + (f", backlog {backlog}" if backlog != "-" else ""), target)
+        elif found := re.fullmatch(r"(\S.*?) {2,}(\S.*?) *target (.+)", line):
+            yield Row(f"explorer: {found[1]}", found[2], found[3])
+    if done.returncode:
+        yield Row("explorer", "failed, see above", "")
+
+
+def without():
+    yield Row("whole series with the shipped weights", "not measured (--series)", "<= 8 min")
+    yield Row("whole series from scratch", "not measured (--series)", "<= 25 min")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--series", action="store_true", help="run the notebooks too: half an hour more")
+    options = parser.parse_args()
+    os.environ.pop("RETRAIN", None)  # here it would retrain what is to be measured
+    print(machine())
+    parts = [loading.rows, vae.rows, growth.rows, classifier.rows, hover, series.rows if options.series else without]
+    rows = [row for part in parts for row in show(part())]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in [("what", "measured", "target"), ("---",) * 3, *rows])
+    name = re.sub("[^a-z0-9]+", "-", machine().split(";")[0].lower()).strip("-")
+    path = HERE / "results" / f"{name}.md"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"{machine()}\n\nEach pair was measured in turn in one run; medians.\n\n{table}\n", "utf-8")
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

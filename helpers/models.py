@@ -145,15 +145,15 @@ class VAE(VariationalAutoencoder):
 
 
 class ConvVAE(VariationalAutoencoder):
-    """Variational autoencoder of three convolutions and three transposed convolutions."""
+    """Variational autoencoder of three convolutions and three transposed ones, with a linear layer next to the code."""
 
     def __init__(self, latent_dim=20, channels=(32, 64, 128), hidden=256):
         a, b, c = channels
         super().__init__(
             nn.Sequential(
-                nn.Conv2d(1, a, 3, stride=2, padding=1),  # (n, 32, 14, 14)
+                nn.Conv2d(1, a, 4, stride=2, padding=1),  # (n, 32, 14, 14)
                 nn.SiLU(),
-                nn.Conv2d(a, b, 3, stride=2, padding=1),  # (n, 64, 7, 7)
+                nn.Conv2d(a, b, 4, stride=2, padding=1),  # (n, 64, 7, 7)
                 nn.SiLU(),
                 nn.Conv2d(b, c, 3, padding=1),  # (n, 128, 7, 7)
                 nn.SiLU(),
@@ -163,14 +163,16 @@ class ConvVAE(VariationalAutoencoder):
             ),
             hidden,
             nn.Sequential(
-                nn.Linear(latent_dim, c * 7 * 7),
+                nn.Linear(latent_dim, hidden),
+                nn.SiLU(),
+                nn.Linear(hidden, c * 7 * 7),
                 nn.SiLU(),
                 nn.Unflatten(1, (c, 7, 7)),
-                nn.ConvTranspose2d(c, b, 4, stride=2, padding=1),  # (n, 64, 14, 14)
+                nn.ConvTranspose2d(c, b, 3, padding=1),  # (n, 64, 7, 7)
                 nn.SiLU(),
-                nn.ConvTranspose2d(b, a, 4, stride=2, padding=1),  # (n, 32, 28, 28)
+                nn.ConvTranspose2d(b, a, 4, stride=2, padding=1),  # (n, 32, 14, 14)
                 nn.SiLU(),
-                nn.ConvTranspose2d(a, 1, 3, padding=1),  # (n, 1, 28, 28)
+                nn.ConvTranspose2d(a, 1, 4, stride=2, padding=1),  # (n, 1, 28, 28)
             ),
             latent_dim,
         )

@@ -75,6 +75,7 @@ function initialize({ model }) {
   connect("drawing", {
     ask: () => ({ kind: "draw", side: model.get("drawing").side, buffers: [model.get("drawing").ink.buffer] }),
     show: (answer, drawn) => model.set("drawn", answer.empty ? null : (drawn ?? answer)),
+    lost: () => model.set("drawn", { error: "No answer: Python is busy or gone" }),
   });
   return () => {
     stop.abort();

@@ -157,5 +157,5 @@ class LatentExplorer(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **kwargs):
         data, metadata = super()._repr_mimebundle_(**kwargs)
         # What a saved notebook, GitHub and nbconvert show, where no kernel answers.
-        data["image/png"] = still(self, self.look([self.xy]))
+        data["image/png"] = still(self, "plane", "readout")
         return data, metadata

@@ -12,6 +12,7 @@ from ipywidgets import widget_serialization
 from traitlets import Instance, Unicode, default
 
 from helpers.explorer import LatentExplorer, script
+from helpers.still import still
 
 
 class Panel(anywidget.AnyWidget):
@@ -32,6 +33,11 @@ class Panel(anywidget.AnyWidget):
 
     def __repr__(self):
         return f"{type(self).__name__}({self.explorer!r})"
+
+    def _repr_mimebundle_(self, **kwargs):
+        data, metadata = super()._repr_mimebundle_(**kwargs)
+        data["image/png"] = still(self.explorer, self.part)
+        return data, metadata
 
 
 class Plane(Panel):

@@ -14,6 +14,7 @@ function createPreview(model) {
   const facts = bytes(model.get("facts"), Float32Array);
   const likes = bytes(model.get("likes"), Uint8Array);
   const FACTS = facts.length / (side * side); // ten probabilities, log prior density, off the data or not
+  const logs = facts.map((p) => Math.log(Math.max(p, 1e-30))); // of the probabilities
 
   // The four tiles around a place, u and v from 0 to 1 across and down the plane, and their weights.
   function around(u, v) {
@@ -37,10 +38,18 @@ function createPreview(model) {
     return out;
   }
 
+  // Blended as logarithms: blended as they are, sure neighbours make borders of stairs, and doubt where there is none.
+  function probabilities(here) {
+    const logits = blend(logs, FACTS, 10, here, []);
+    const odds = logits.map((value) => Math.exp(value - Math.max(...logits)));
+    const sum = odds.reduce((a, b) => a + b);
+    return odds.map((value) => value / sum);
+  }
+
   return {
     side,
     tile: (k) => atlas.subarray(k * INK, (k + 1) * INK),
-    probabilities: (u, v) => blend(facts, FACTS, 10, around(u, v), new Array(10)),
+    probabilities: (u, v) => probabilities(around(u, v)),
     ink: (u, v) => blend(atlas, INK, INK, around(u, v), new Uint8ClampedArray(INK)), // rounds, a Uint8Array cuts off
 
     // What the views draw, as from an answer of the kernel.
@@ -48,16 +57,16 @@ function createPreview(model) {
       const [left, right, bottom, top] = model.get("bounds");
       const [u, v] = [(xy[0] - left) / (right - left), (top - xy[1]) / (top - bottom)];
       const here = around(u, v);
-      const known = blend(facts, FACTS, FACTS, here, []);
+      const [prior, off] = blend(facts, FACTS, FACTS, here, []).slice(10);
       return {
         xy,
         live: false,
         note: "preview",
         asked: performance.now(),
         pixels: this.ink(u, v),
-        probs: model.get("classes") ? known.slice(0, 10) : null,
-        prior: model.get("prior") ? known[10] : null,
-        off: known[11] > 0.5,
+        probs: model.get("classes") ? probabilities(here) : null,
+        prior: model.get("prior") ? prior : null,
+        off: off > 0.5,
         like: likes.subarray(here.nearest * INK, (here.nearest + 1) * INK),
       };
     },

@@ -13,6 +13,7 @@ from traitlets import TraitError
 from helpers.atlas import SHOWN
 from helpers.explorer import LatentExplorer
 from helpers.models import VAE
+from helpers.panels import Pad, Plane, Readout
 
 NAN, INF = float("nan"), float("inf")
 STANDARD = torch.distributions.Normal(0, 1)
@@ -217,6 +218,13 @@ def test_repr_is_fixed_and_a_picture_rides_along(explorer):
     data, _ = explorer._repr_mimebundle_()
     assert data["image/png"].startswith(b"\x89PNG") and data["text/plain"] == repr(explorer)
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.model_id
+
+
+def test_every_part_has_a_picture_for_where_no_kernel_runs(explorer):
+    for part in (Plane(explorer), Readout(explorer), Pad(explorer)):
+        data, _ = part._repr_mimebundle_()
+        assert data["image/png"].startswith(b"\x89PNG") and data["text/plain"] == repr(part)
+        part.close()
 
 
 # A real kernel, spoken to as a browser would

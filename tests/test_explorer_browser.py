@@ -1,5 +1,6 @@
 """The explorer under a real pointer in headless Chromium: its script, the saved HTML file, JupyterLab and its kin."""
 
+import math
 import os
 from pathlib import Path
 
@@ -163,19 +164,26 @@ def pixels(page, selector=".lx-large"):
     return torch.tensor(lab.ink(page, selector))
 
 
-def test_saved_file_is_small_and_shows_what_torch_decodes(saved, explorer, tmp_path):
+def test_saved_file_is_small_and_says_what_torch_says(saved, explorer, tmp_path):
     assert (tmp_path / "explorer.html").stat().st_size <= 2_000_000
+    # 16 screen pixels a tile: its middle is a place where a pointer can stand
+    saved.add_style_tag(content=".lx-column-left { min-width: 514px; max-width: 514px; }")
+    saved.wait_for_function("document.querySelector('.lx-plane').clientWidth == 512")
+    saved.wait_for_timeout(200)
     left, right, bottom, top = explorer.bounds
     for column, row in ((3, 5), (16, 16), (30, 9)):
         u, v = (column + 0.5) / explorer.tiles, (row + 0.5) / explorer.tiles
         lab.point(saved, u, v)
         saved.wait_for_timeout(50)
-        exact = explorer.look([(left + u * (right - left), top - v * (top - bottom))]).ink[0]
-        # The pointer stands on whole screen pixels, not quite on the tile's middle; torch says how much that is worth.
-        ring = saved.locator(".lx-line .lx-value").first.inner_text().replace("\u2212", "-")
-        nearby = explorer.look([tuple(float(number) for number in ring.split(","))]).ink[0]
-        slack = (nearby.int() - exact.int()).abs().max()
-        assert (pixels(saved) - exact.int()).abs().max() <= 2 + slack
+        sight = explorer.look([(left + u * (right - left), top - v * (top - bottom))])
+        probs, prior, off = sight.facts[0].double().split([10, 1, 1])
+        entropy = torch.distributions.Categorical(probs).entropy() / math.log(2)
+        assert (pixels(saved) - sight.ink[0].int()).abs().max() <= 2
+        assert pixels(saved, ".lx-line .lx-like").tolist() == list(explorer.space.ink_of(int(sight.nearest[0])))
+        said = [line.replace("\u2212", "-") for line in saved.locator(".lx-line .lx-value").all_inner_texts()]
+        assert said[1] == f"{probs.argmax()}  \u00b7  {round(100 * float(probs.max()))} %"
+        assert said[2] == f"{entropy:.2f} bits" and said[3] == f"{float(prior):.2f} nats"
+        assert saved.locator(".lx-warning").is_visible() == bool(off)
 
 
 def test_saved_file_answers_pointer_keys_layers_and_pins(saved):
@@ -250,6 +258,23 @@ def test_pointer_and_keys_decode_live(jupyter):
     assert (pixels(jupyter) - exact).abs().max() <= 1
     assert pixels(jupyter, ".lx-large >> nth=1").equal(other)  # two explorers on a page do not disturb each other
     lab.execute(jupyter, "assert explorer.z == (0.0, 0.0), explorer.z")
+    assert not jupyter.problems
+
+
+def test_ten_thousand_moves_end_where_the_last_one_was(jupyter):
+    jupyter.evaluate(
+        """() => {
+            const plane = document.querySelector(".lx-plane"), box = plane.getBoundingClientRect();
+            for (let k = 1; k <= 10000; k++) {
+                const clientX = box.x + 1 + plane.clientWidth * (0.5 + 0.3 * Math.cos(k / 9)), clientY = box.y + k / 50;
+                plane.dispatchEvent(new PointerEvent("pointermove", { clientX, clientY, bubbles: true }));
+            }
+        }"""
+    )
+    live(jupyter)
+    ring = jupyter.locator(".lx-value").first.inner_text().replace("\u2212", "-")
+    jupyter.wait_for_timeout(500)
+    lab.execute(jupyter, f"assert [f'{{v:.2f}}' for v in explorer.z] == {ring.split(',  ')}, explorer.z")
     assert not jupyter.problems
 
 

@@ -19,10 +19,10 @@ lab: $(READY)  ## open the notebooks in JupyterLab
 test: $(READY)  ## every test, and every notebook against its committed output
 	$(BIN)/pytest
 
-check: $(READY)  ## the fast loop: style and unit tests, no notebook is run, no browser
+check: $(READY)  ## the fast loop: style and quick unit tests, no notebook is run, no browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest tests -m "not browser"
+	$(BIN)/pytest tests -m "not browser and not slow"
 
 notebooks: $(READY)  ## execute the notebooks and write their outputs back, to be committed
 	$(BIN)/python run.py --in-place

@@ -123,6 +123,7 @@ def test_a_file_without_permission_is_named(open_folder, idx_bytes, unprivileged
         read_idx(locked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("options", "count"), [([], 100_000), (["-O"], 10_000)], ids=["", "python -O"])
 def test_mutations_and_gzip_bombs_in_little_memory(options, count):
     """A process of its own, so that its peak memory is its own; it uses no assert, which -O would drop."""

@@ -162,6 +162,7 @@ def measured():
     return rows
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_table_of_one_machine_also_when_a_worker_is_killed_in_mid_sweep(small, folder, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # sums in one order everywhere
     repeats.sweep(small)

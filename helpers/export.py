@@ -19,7 +19,7 @@ PAGE = """<!doctype html>
 :root { color-scheme: light dark; }
 body { max-width: 780px; margin: 32px auto; padding: 0 16px; font: 14px/1.5 system-ui, sans-serif; }
 h1 { margin: 0 4px; font-size: 20px; }
-p { margin: 4px; color: GrayText; }
+p { margin: 4px; color: color-mix(in srgb, CanvasText 65%%, Canvas); }
 %(css)s
 </style>
 <h1>A latent plane of digits</h1>

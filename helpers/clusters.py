@@ -9,7 +9,7 @@ from helpers.analysis import as_labels, as_matrix
 NOISE = -1  # the label of a code that no cluster took, as in scikit-learn
 
 
-def umap_plane(codes, neighbours=10, seed=0):
+def umap_plane(codes, neighbours=10, metric="euclidean", seed=0):
     """Return places for codes, (n, d) -> (n, 2), on a UMAP plane made for clustering.
 
     No minimal distance, so that dense regions contract (McInnes et al. 2018, and the clustering page of umap-learn's
@@ -20,7 +20,7 @@ def umap_plane(codes, neighbours=10, seed=0):
     codes = as_matrix("codes", codes)
     if len(codes) <= neighbours:
         raise ValueError(f"codes must be more than neighbours = {neighbours}, got {len(codes)}")
-    plane = UMAP(n_neighbors=neighbours, min_dist=0.0, random_state=seed, n_jobs=1).fit_transform(codes)
+    plane = UMAP(n_neighbors=neighbours, min_dist=0.0, metric=metric, random_state=seed, n_jobs=1).fit_transform(codes)
     return torch.from_numpy(plane)
 
 

@@ -39,17 +39,21 @@ def machine():
 
 
 def hover():
-    """Yield what hover.py prints: rates with their delays, and single figures."""
     done = subprocess.run([sys.executable, HERE / "hover.py"], stdout=subprocess.PIPE, text=True)
-    for line in done.stdout.splitlines():
+    yield from explorer_rows(done.stdout)
+    if done.returncode:
+        yield Row("explorer", "failed, see above", "")
+
+
+def explorer_rows(text):
+    """Yield the rows that hover.py prints: rates with their delays, and single figures."""
+    for line in text.splitlines():
         if found := re.fullmatch(r"(\S.*?) +([\d.]+) +[\d.]+ +[\d.]+ +([\d.]+) +([\d.]+) +(\S+) {3}(.+)", line):
             what, rate, middle, late, backlog, target = found.groups()
             measured = f"{rate} frames a second, painted after {middle} (p50), {late} ms (p95)"
             yield Row(f"explorer: {what}", measured + (f", backlog {backlog}" if backlog != "-" else ""), target)
         elif found := re.fullmatch(r"(\S.*?) {2,}(\S.*?) *target (.+)", line):
             yield Row(f"explorer: {found[1]}", found[2], found[3])
-    if done.returncode:
-        yield Row("explorer", "failed, see above", "")
 
 
 def without():

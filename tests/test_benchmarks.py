@@ -1,0 +1,56 @@
+"""The benchmarks measure what they say: in turn, on the same images, with every line of hover.py in the table."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from helpers.data import load_mnist
+from helpers.models import CNN, normalise
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+import hover
+import measure
+import table
+import textbook
+
+
+@pytest.mark.parametrize("exponent", [0.5, 1, 2])
+def test_slope_is_the_exponent(exponent):
+    sizes = [10, 100, 1000]
+    assert measure.slope(sizes, [3 * size**exponent for size in sizes]) == pytest.approx(exponent)
+
+
+def test_pairs_are_timed_in_turn():
+    calls = []
+    times = measure.in_turn(lambda: calls.append("a"), lambda: calls.append("b"), rounds=3)
+    assert calls == list("ababab") and len(times) == 2
+
+
+def test_the_textbook_sees_the_same_images_and_has_as_many_weights():
+    mnist = load_mnist()
+    for split, digits in ((mnist.train, textbook.Digits()), (mnist.valid, textbook.Digits(valid=True))):
+        assert len(digits) == len(split)
+        for i in (0, 17, len(split) - 1):
+            image, label = digits[i]
+            assert torch.allclose(image, normalise(split.x[i]), atol=1e-6) and label == split.y[i]
+    plain, _ = textbook.Digits(normalise=False)[0]
+    assert torch.equal(plain, mnist.train.x[0])
+    weights = [sum(p.numel() for p in model.parameters()) for model in (textbook.network(), CNN())]
+    assert weights[0] == weights[1]
+
+
+def test_every_line_of_the_explorers_benchmark_becomes_a_row(capsys):
+    frame = {"now": 20.0, "drawn": 12.0, "move": 2.0, "inFlight": 2}
+    hover.report("exact, decoder that takes 50 ms", "backlog <= 2", [frame])
+    hover.report("preview", "painted p95 <= 16.7 ms", [frame | {"inFlight": 0}])
+    hover.figure("explorer.html", "1.50 MB", "<= 2 MB")
+    rows = list(table.explorer_rows(capsys.readouterr().out))
+    assert [row.what for row in rows] == [
+        "explorer: exact, decoder that takes 50 ms",
+        "explorer: preview",
+        "explorer: explorer.html",
+    ]
+    assert "painted after 18.0 (p50)" in rows[0].measured and rows[0].measured.endswith("backlog 2")
+    assert rows[2][1:] == ("1.50 MB", "<= 2 MB")

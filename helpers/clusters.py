@@ -13,7 +13,8 @@ def umap_plane(codes, neighbours=10, metric="euclidean", seed=0):
     """Return places for codes, (n, d) -> (n, 2), on a UMAP plane made for clustering.
 
     No minimal distance, so that dense regions contract (McInnes et al. 2018, and the clustering page of umap-learn's
-    manual). One seed gives one plane on one machine; another machine may draw another.
+    manual). `metric` is a name that umap-learn knows, such as "cosine". One seed gives one plane on one machine;
+    another machine may draw another.
     """
     from umap import UMAP  # it takes seconds to import: only who draws a plane should wait
 

@@ -2,12 +2,18 @@
 
 import torch
 
+from helpers.checks import check_codes
+
 
 def place_labels(codes, y, room):
     """Return each digit in y, (n,), and a place for its label, at the median of its codes, (n, 2).
 
     Labels closer than `room`, in units of the codes, are pushed apart. Returns a list of digits and places (digits, 2).
+    Raises ValueError for codes that are empty, not finite, or not one a digit.
     """
+    check_codes("codes", codes, 2)
+    if y.shape != codes.shape[:1]:
+        raise ValueError(f"y must have shape ({len(codes)},), one digit a code, got {tuple(y.shape)}")
     digits = y.unique().tolist()
     places = torch.stack([codes[y == digit].median(0).values for digit in digits])  # (digits, 2)
     for _ in range(50):

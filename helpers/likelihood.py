@@ -5,6 +5,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+from helpers.checks import check_device, check_images
+
 
 @torch.inference_mode()
 def log_likelihood(model, x, step=0.025, reach=6.0, batch_size=4096):
@@ -15,12 +17,12 @@ def log_likelihood(model, x, step=0.025, reach=6.0, batch_size=4096):
     enough for many dimensions. log p(x|z) is minus the binary cross-entropy of `helpers.losses`, as in the training.
 
     `step` is right when halving it changes nothing; it must be smaller than the posteriors are wide. `batch_size`
-    counts grid points, and bounds the memory. Raises ValueError for another latent size or shape.
+    counts grid points, and bounds the memory. Raises ValueError for another latent size, and for what are no images.
     """
     if model.latent_dim != 2:
         raise ValueError(f"model must have 2 latent dimensions to fit on a grid, got {model.latent_dim}")
-    if x.dim() != 4 or x.shape[1:] != (1, 28, 28):
-        raise ValueError(f"x must have shape (n, 1, 28, 28), got {tuple(x.shape)}")
+    check_device(model, x=x)
+    check_images("x", x)
     if not 0 < step < reach or batch_size < 1:
         raise ValueError(f"need 0 < step < reach and batch_size >= 1, got {step}, {reach} and {batch_size}")
     pixels = x.flatten(1).T  # (784, n)

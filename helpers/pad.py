@@ -11,7 +11,13 @@ def prepare(strokes, faintest=0.05):
 
     This is how the digits of MNIST were prepared (LeCun et al. 1998, section III.A); a classifier trained on them
     expects it. Returns (28, 28) in [0, 1], or None when no stroke is darker than `faintest`.
+    Raises ValueError for another shape, and for values that are not in [0, 1].
     """
+    if strokes.dim() != 2 or not strokes.numel():
+        raise ValueError(f"strokes must have shape (h, w), got {tuple(strokes.shape)}")
+    low, high = (value.item() for value in strokes.aminmax())
+    if not (low >= 0 and high <= 1):  # NaN is refused as well
+        raise ValueError(f"strokes must be in [0, 1], got values from {low:.3g} to {high:.3g}")
     rows = (strokes > faintest).any(1).nonzero().flatten()
     columns = (strokes > faintest).any(0).nonzero().flatten()
     if not len(rows):

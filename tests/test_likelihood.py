@@ -103,7 +103,7 @@ def test_the_grid_is_a_disc_around_the_origin():
     "build, change, message",
     [
         (lambda: VAE(3), {}, "model must have 2 latent dimensions .* got 3"),
-        (lambda: VAE(), {"x": torch.rand(784, 5)}, r"x must have shape \(n, 1, 28, 28\), got \(784, 5\)"),
+        (lambda: VAE(), {"x": torch.rand(784, 5)}, r"x must have shape \(n, 1, 28, 28\) with n >= 1, got \(784, 5\)"),
         (lambda: VAE(), {"x": torch.rand(1, 28, 28)}, "x must have shape"),
         (lambda: VAE(), {"step": 0.0}, "step"),
         (lambda: VAE(), {"step": 9.0}, "step < reach"),

@@ -7,21 +7,25 @@ from functools import partial
 import pytest
 import torch
 
-from helpers import augment, checkpoints, data, guidance, idx, latent, losses, repeat, training
+from helpers import augment, checkpoints, data, guidance, idx, labels, latent, likelihood, losses, repeat, training
 from helpers.augment import random_shift
 from helpers.checkpoints import load, load_or_train, read_recipe, save
 from helpers.data import Split, load_mnist, mnist_path
 from helpers.guidance import as_probabilities, guide, scout
 from helpers.idx import read_idx
+from helpers.labels import place_labels
 from helpers.latent import decode, encode, interpolate, quantile_grid
+from helpers.likelihood import log_likelihood
 from helpers.losses import cross_entropy, kl_nats, reconstruction_nats, squared_error
 from helpers.models import CAE, CNN, VAE
+from helpers.pad import prepare
 from helpers.repeat import read_repeats, sweep
 from helpers.repeat import repeat as repeat_run
 from helpers.training import evaluate, fit, pick_device
 
 torch.manual_seed(0)
 vae, cae, cnn = VAE(latent_dim=3, encoder=(8,), decoder=(8,)), CAE(3), CNN(channels=(2, 2), hidden=4)
+plane = VAE(encoder=(8,), decoder=(8,))
 x, y, z = torch.rand(6, 1, 28, 28), torch.arange(6), torch.randn(6, 3)
 split, empty = Split(x, y), Split(x[:0], y[:0])
 nan, inf = math.nan, math.inf
@@ -67,6 +71,15 @@ REFUSED = [
     *((partial(decode, cae, bad), f"z .*{says}") for says, bad in CODES.items()),
     *((partial(guide, vae, cnn, 3, bad), f"starts .*{says}") for says, bad in CODES.items()),
     *((partial(scout, vae, cnn, 3, bad[None]), f"starts .*{says}") for says, bad in CODES.items()),
+    *((partial(log_likelihood, plane, bad), f"x .*{says}") for says, bad in IMAGES.items()),
+    (partial(log_likelihood, vae, x), "model must have 2 latent dimensions .* got 3"),
+    (partial(log_likelihood, plane, x, step=0), "0 < step < reach .* got 0"),
+    (partial(place_labels, z[:, :2], y[:5], 1.0), r"y must have shape \(6,\).* got \(5,\)"),
+    (partial(place_labels, z[:0, :2], y[:0], 1.0), r"codes must have .* n >= 1, got \(0, 2\)"),
+    (partial(place_labels, z[:, :2] * nan, y, 1.0), "codes must be finite, got nan"),
+    (partial(prepare, x[0]), r"strokes must have shape \(h, w\), got \(1, 28, 28\)"),
+    (partial(prepare, x[0, 0] * 255), r"strokes must be in \[0, 1\], got values"),
+    (partial(prepare, x[0, 0] * nan), "got values from nan"),
     (partial(as_probabilities, 11, z, vae, cnn), "digit 11 is not among the 10 classes"),
     (partial(as_probabilities, torch.full((10,), nan), z, vae, cnn), "target must be"),
     (partial(as_probabilities, torch.arange(4), z, vae, cnn), r"target must be .* 6 starts, got \(4, 10\)"),
@@ -136,11 +149,14 @@ def test_a_device_that_is_not_there_is_named(monkeypatch, name):
 FREE = {
     *(checkpoints.models_dir, training.pick_device, training.seed_everything, training.autocast),
     *(losses.accuracy, losses.negative_elbo, losses.reconstruction, losses.kl, guidance.objective, guidance.frozen),
-    *(repeat.store, repeat.main, repeat.this_machine, repeat.cluster),
+    *(repeat.store, repeat.main, repeat.this_machine, repeat.cluster, likelihood.log_pixels, likelihood.grid),
 }
 
 
-@pytest.mark.parametrize("module", [augment, checkpoints, data, guidance, idx, latent, losses, repeat, training])
+MODULES = [augment, checkpoints, data, guidance, idx, labels, latent, likelihood, losses, repeat, training]
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_every_public_function_is_in_the_table(module):
     functions = {
         function

@@ -77,6 +77,11 @@ def normalised(inputs, outputs, stride=1):
     return nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
 
 
+# The prior has logvar 0, so no good posterior comes near it. But one image in a million may overshoot in training, and
+# unbounded its exp(logvar) has turned all weights into NaN.
+MAX_LOGVAR = 5.0
+
+
 class VariationalAutoencoder(nn.Module):
     """Encode an image as a Gaussian over codes z, decode z as Bernoulli logits per pixel (Kingma & Welling 2014).
 
@@ -94,7 +99,7 @@ class VariationalAutoencoder(nn.Module):
     def encode(self, x):
         """Return mu and logvar of q(z|x), each (n, latent_dim)."""
         h = self.encoder(x)
-        return self.mu(h), self.logvar(h)
+        return self.mu(h), self.logvar(h).clamp(max=MAX_LOGVAR)
 
     def decode_logits(self, z):
         """Return pixel logits, (n, 1, 28, 28), for codes z, (n, latent_dim)."""

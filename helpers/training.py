@@ -8,10 +8,6 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
-# Of the gradient, in units of the loss. The models of the series stay below it, until one image in a million sends the
-# exp(logvar) of a VAE through the roof: unclipped, such a step has ended a training in NaN.
-MAX_NORM = 1000.0
-
 
 def pick_device():
     """Return the accelerator torch finds, else the CPU; the environment variable DEVICE overrides."""
@@ -53,8 +49,7 @@ def fit(
 ):
     """Train `model` in place and return its history.
 
-    AdamW under a one-cycle schedule that peaks at `lr` (Smith & Topin 2018), with the norm of the gradient clipped at
-    MAX_NORM (Pascanu et al. 2013). `augment(x)` changes each training batch.
+    AdamW under a one-cycle schedule that peaks at `lr` (Smith & Topin 2018). `augment(x)` changes each training batch.
     With `ema`, the weights are an exponential moving average with that decay over the batches.
     After every epoch the loss and the metrics are measured in eval mode on `valid` and on as many training images, so
     that the two curves can be compared.
@@ -90,7 +85,6 @@ def fit(
                     value = loss(model, x, y)
                 optimiser.zero_grad()
                 value.backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_NORM)
                 optimiser.step()
                 schedule.step()
                 if averaged:

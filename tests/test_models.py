@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from helpers import models
-from helpers.models import CAE, CNN, VAE, ConvVAE, DeepCAE, Judge, normalise, reparameterise
+from helpers.losses import negative_elbo
+from helpers.models import CAE, CNN, MAX_LOGVAR, VAE, ConvVAE, DeepCAE, Judge, normalise, reparameterise
 
 VAES = [VAE(), VAE(latent_dim=20, encoder=(64, 32), decoder=(16,), activation="SiLU"), ConvVAE(), ConvVAE(latent_dim=2)]
 
@@ -74,3 +75,13 @@ def test_gradients_reach_mu_and_logvar_through_the_draw():
 def test_normalising_gives_the_stated_mean_and_standard_deviation():
     x = torch.tensor([0.1307, 0.1307 + 0.3081])
     assert torch.allclose(normalise(x), torch.tensor([0.0, 1.0]), atol=1e-6)
+
+
+@pytest.mark.parametrize("model", [VAE(), ConvVAE(channels=(2, 2, 2), hidden=4)])
+def test_an_image_that_overshoots_cannot_blow_up_the_posterior(model):
+    torch.nn.init.constant_(model.logvar.bias, 1000.0)
+    x = torch.rand(3, 1, 28, 28)
+    loss = negative_elbo(model, x, None)
+    loss.backward()
+    assert model.encode(x)[1].max() == MAX_LOGVAR and loss < 1e5
+    assert all(weights.grad.isfinite().all() for weights in model.parameters() if weights.grad is not None)

@@ -1,24 +1,19 @@
 // How the view asks the kernel, without ever building a queue.
 //
 // The pointer moves faster than answers come back. So at most two questions are on their way, and of the positions
-// that come up meanwhile only the latest waits. Two, not one: Jupyter Server leaves Nagle's algorithm on, so an answer
-// can wait 40 ms for the acknowledgement of what was sent before it, which travels at once with the next question.
-// A third may go while the kernel works out answers in no time, so that most of the wait is the way there and back; a
-// slow decoder never has more than two to catch up with.
+// that come up meanwhile only the latest waits. Two, not one: Jupyter Server leaves Nagle's algorithm on, and with one
+// question in flight every answer waits 40 ms for a TCP acknowledgement.
 //
 // Every question has a number. An answer older than the one on screen is dropped. A question that is never answered
 // gives its slot back after `timeout` ms, and the wait doubles each time, so that a kernel which is busy for a minute
 // does not wake up to a pile of questions.
 
-const QUICK = 20; // ms that the kernel works on an answer
-
-function createLink(send, { timeout = 1000, longest = 30000, onLost = () => {} } = {}) {
+function createLink(send, { slots = 2, timeout = 1000, longest = 30000, onLost = () => {} } = {}) {
   const page = Math.random().toString(36).slice(2); // two browser tabs can look at one kernel: answers name their page
   const pending = new Map(); // number -> timer of the slot
   let number = 0;
   let shown = 0; // the number of the newest answer
   let waiting = null; // the latest position without a slot
-  let slots = 2;
   let patience = timeout;
   let open = true;
 
@@ -33,7 +28,6 @@ function createLink(send, { timeout = 1000, longest = 30000, onLost = () => {} }
 
   function lose(lost) {
     pending.delete(lost);
-    slots = 2;
     patience = Math.min(2 * patience, longest);
     onLost();
     pump();
@@ -51,7 +45,6 @@ function createLink(send, { timeout = 1000, longest = 30000, onLost = () => {} }
       clearTimeout(pending.get(answer.number));
       pending.delete(answer.number);
       patience = timeout;
-      slots = answer.took < QUICK ? 3 : 2;
       const fresh = answer.number > shown;
       if (fresh) shown = answer.number;
       pump();

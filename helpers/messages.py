@@ -1,7 +1,5 @@
 """What the browser may ask of the explorer, and what it is told: every message gets a reply, whatever it holds."""
 
-import time
-
 import torch
 
 FAR = 1_000.0  # no code lies so far out; beyond it, a number is a mistake
@@ -10,7 +8,7 @@ PAD = 256  # pixels, the longest side of a drawing
 
 def answer(explorer, question, buffers):
     """Reply to one message. A view that waits must never wait in vain, and an exception here would be invisible."""
-    reply, pixels, state, start = {}, [], {}, time.perf_counter()
+    reply, pixels, state = {}, [], {}
     try:
         if not isinstance(question, dict):
             raise ValueError("a question must be an object")
@@ -23,7 +21,6 @@ def answer(explorer, question, buffers):
         reply |= {"kind": kind, **facts}
     except Exception as error:
         reply |= {"error": str(error)[:200] or type(error).__name__}
-    reply["took"] = round(1000 * (time.perf_counter() - start), 1)  # ms; a quick kernel may be asked more
     explorer.send(reply, pixels)
     try:
         explorer.set_state(state)  # as if the browser had set it, so that it is not sent back there

@@ -61,26 +61,6 @@ def test_a_flood_ends_on_the_last_position_with_two_in_flight(blank):
     assert found["shown"] == 9999 and found["most"] <= 2 and found["left"] == 0 and found["sent"] < 100
 
 
-def test_a_third_goes_out_only_while_the_kernel_is_quick(blank):
-    found = blank.evaluate(
-        """async () => {
-            let sent = [], most = 0;
-            const link = createLink((question) => sent.push(question), { timeout: 20 });
-            const crowd = (took) => {
-                for (let k = 0; k < 9; k++) link.ask({ xy: k });
-                const now = link.inFlight;
-                link.receive({ ...sent.at(-now), took });
-                link.ask({ xy: 0 });
-                return now;
-            };
-            const found = [undefined, 3, 50, 50, 50, 3, 3, 3].map(crowd);
-            await new Promise((done) => setTimeout(done, 100));
-            return [...found, crowd(3)]; // three were lost: it may be gone
-        }"""
-    )
-    assert found == [2, 2, 3, 2, 2, 2, 3, 3, 2]
-
-
 def test_stale_and_foreign_replies_are_dropped_and_lost_ones_time_out(blank):
     found = blank.evaluate(
         """async () => {

@@ -41,7 +41,8 @@ function createPreview(model) {
   // Blended as logarithms: blended as they are, sure neighbours make borders of stairs, and doubt where there is none.
   function probabilities(here) {
     const logits = blend(logs, FACTS, 10, here, []);
-    const odds = logits.map((value) => Math.exp(value - Math.max(...logits)));
+    const largest = Math.max(...logits);
+    const odds = logits.map((value) => Math.exp(value - largest));
     const sum = odds.reduce((a, b) => a + b);
     return odds.map((value) => value / sum);
   }

@@ -14,9 +14,8 @@ SIZES = {"plane": (5, 5), "readout": (3, 5), "pad": (3, 3)}  # inches
 def still(explorer, *parts):
     """Draw parts of an explorer, "plane", "readout" or "pad", side by side; return the bytes of a PNG."""
     widths, heights = zip(*(SIZES[part] for part in parts))
-    figure = Figure(
-        figsize=(sum(widths), max(heights)), dpi=100, facecolor="white", layout="none"
-    )  # whatever the style
+    size = (sum(widths), max(heights))
+    figure = Figure(figsize=size, dpi=100, facecolor="white", layout="none")  # whatever the notebook's style says
     boxes = figure.subfigures(1, len(parts), squeeze=False, width_ratios=widths, wspace=0)
     for part, box in zip(parts, boxes.flat):
         DRAW[part](explorer, box)

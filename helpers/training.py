@@ -8,6 +8,8 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
+BAR_STEPS = 200
+
 
 def pick_device():
     """Return the accelerator torch finds, else the CPU; the environment variable DEVICE overrides."""
@@ -74,7 +76,9 @@ def fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=lr, total_steps=steps, cycle_momentum=False)
     measures = {"loss": loss} | {metric.__name__: metric for metric in metrics}
     history = {}
-    with tqdm(total=steps, unit="batch", desc=type(model).__name__) as bar:
+    # Each step of a notebook's bar is two messages; who waits for the cell's end before reading any, as nbval does, has
+    # room for about a thousand.
+    with tqdm(total=steps, unit="batch", desc=type(model).__name__, miniters=math.ceil(steps / BAR_STEPS)) as bar:
         for epoch in range(epochs):
             start = time.perf_counter()
             model.train()

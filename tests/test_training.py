@@ -1,11 +1,14 @@
 """The loop, the evaluation and the device, on problems small enough to check by hand."""
 
+import io
 import math
 
 import pytest
 import torch
 from torch import nn
+from tqdm import std
 
+from helpers import training
 from helpers.augment import random_shift
 from helpers.data import Split
 from helpers.losses import accuracy, cross_entropy, negative_elbo, squared_error
@@ -70,6 +73,22 @@ def test_the_average_of_the_weights_moves_slower_than_the_weights():
         return sum((a - b).square().sum() for a, b in zip(model.parameters(), start.parameters()))
 
     assert 0 < distance(averaged) < distance(plain)
+
+
+def test_the_progress_bar_of_a_long_training_is_drawn_a_few_hundred_times(monkeypatch):
+    drawn = []
+
+    class Bar(std.tqdm):
+        def __init__(self, **settings):
+            super().__init__(mininterval=0, file=io.StringIO(), **settings)
+
+        def display(self, *args, **kwargs):
+            drawn.append(self.n)
+
+    monkeypatch.setattr(training, "tqdm", Bar)
+    fit(Constant(0.5), squared_error, bars(1000), bars(2), epochs=3, lr=1e-3, batch_size=1)
+    assert drawn[-1] == 3000  # batches
+    assert 100 < len(drawn) < 250
 
 
 def test_fit_says_so_when_the_loss_explodes():

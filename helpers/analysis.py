@@ -8,21 +8,23 @@ import torch
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KNeighborsClassifier
 
+from helpers.checks import check_codes, check_device, check_digits, check_images
+
 
 def knn_accuracy(codes, y, k=10, reference=None):
     """Return the share of codes, (n, d), whose digit in y, (n,), wins the vote of the k nearest codes.
 
     The vote is among the other codes (leave one out), or among `reference`, a pair (codes, y), where one is given.
-    Raises ValueError for codes that are empty, not finite, or not more than k.
+    Raises ValueError for codes that are empty, not finite, or not more than k, and for k below 1.
     """
     codes, y = as_matrix("codes", codes), as_labels("y", y, len(codes))
     if reference is None:
-        if len(codes) <= k:
-            raise ValueError(f"codes must be more than k = {k}, got {len(codes)}")
+        if not 1 <= k < len(codes):
+            raise ValueError(f"codes must be more than k = {k}, and k at least 1, got {len(codes)} codes")
         return KNeighborsClassifier(k).fit(codes, y).score(None, y)  # None: every code asks the others
-    pool = as_matrix("reference codes", reference[0])
-    if len(pool) < k:
-        raise ValueError(f"reference must hold k = {k} codes at least, got {len(pool)}")
+    pool = as_matrix("reference codes", reference[0], codes.shape[1])
+    if not 1 <= k <= len(pool):
+        raise ValueError(f"reference must hold k = {k} codes, and k be at least 1, got {len(pool)} codes")
     return KNeighborsClassifier(k).fit(pool, as_labels("reference y", reference[1], len(pool))).score(codes, y)
 
 
@@ -32,8 +34,8 @@ def fit_mixture(codes, components=1, seed=0):
     Every component has a covariance of its own, so each can lie along the digits it describes.
     """
     codes = as_matrix("codes", codes)
-    if len(codes) <= components:
-        raise ValueError(f"codes must be more than components = {components}, got {len(codes)}")
+    if not 1 <= components < len(codes):
+        raise ValueError(f"codes must be more than components = {components} >= 1, got {len(codes)} codes")
     return GaussianMixture(components, tol=1e-2, max_iter=50, random_state=seed).fit(codes)
 
 
@@ -67,9 +69,12 @@ def frechet_distance(a, b):
 
 @torch.inference_mode()
 def read_by(classifier, images, batch_size=1000):
-    """Return the digit that a classifier reads in each image, (n,) int64, and its confidence in [0, 1], (n,)."""
-    if not len(images) or not images.isfinite().all():
-        raise ValueError(f"images must be finite and not empty, got {tuple(images.shape)}")
+    """Return the digit that a classifier reads in each image, (n,) int64, and its confidence in [0, 1], (n,).
+
+    images: (n, 1, 28, 28) in [0, 1], or for a classifier's last layer the features of images, (n, d).
+    """
+    check_device(classifier, images=images)
+    (check_codes if images.dim() == 2 else check_images)("images", images)
     logits = torch.cat([classifier(batch) for batch in images.split(batch_size)])
     confidence, digits = logits.softmax(1).max(1)
     return digits, confidence
@@ -80,17 +85,16 @@ def effective_classes(digits, classes=10):
 
     It is the exponential of the entropy of their shares.
     """
-    if not len(digits):
-        raise ValueError("digits must not be empty")
+    check_digits("digits", digits, classes)
     shares = torch.bincount(digits, minlength=classes) / len(digits)
     return float(torch.special.entr(shares).sum().exp())
 
 
-def as_matrix(name, values):
+def as_matrix(name, values, d=None):
     """Return features, (n, d), as a float64 array, or say which argument cannot be that."""
     array = torch.as_tensor(values).detach().cpu().numpy().astype(np.float64)
-    if array.ndim != 2 or not len(array):
-        raise ValueError(f"{name} must have shape (n, d) with n >= 1, got {array.shape}")
+    if array.ndim != 2 or not len(array) or array.shape[1] != (d or array.shape[1]):
+        raise ValueError(f"{name} must have shape (n, {d or 'd'}) with n >= 1, got {array.shape}")
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite: it holds NaN or infinity")
     return array
@@ -101,4 +105,6 @@ def as_labels(name, values, n):
     array = torch.as_tensor(values).cpu().numpy()
     if array.shape != (n,):
         raise ValueError(f"{name} must have shape ({n},), one label a code, got {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite: it holds NaN or infinity")
     return array

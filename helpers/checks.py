@@ -1,4 +1,4 @@
-"""Refuse images and codes that a model would take without a word and answer with nonsense."""
+"""Refuse images, codes and digits that would be taken without a word and answered with nonsense."""
 
 
 def check_images(name, x):
@@ -20,6 +20,17 @@ def check_codes(name, z, size=None):
         raise ValueError(f"{name} must be floats, got {z.dtype}")
     if not z.isfinite().all():
         raise ValueError(f"{name} must be finite, got {z[~z.isfinite()][0]:.3g}")
+
+
+def check_digits(name, y, classes=10):
+    """Raise ValueError unless y holds digits: at least one, (n,), of whole numbers from 0 to classes - 1."""
+    if y.dim() != 1 or not len(y):
+        raise ValueError(f"{name} must have shape (n,) with n >= 1, got {tuple(y.shape)}")
+    if y.is_floating_point():
+        raise ValueError(f"{name} must be whole numbers, got {y.dtype}")
+    low, high = (value.item() for value in y.aminmax())
+    if low < 0 or high >= classes:
+        raise ValueError(f"{name} must be from 0 to {classes - 1}, got values from {low} to {high}")
 
 
 def check_device(model, **tensors):

@@ -16,11 +16,11 @@ def umap_plane(codes, neighbours=10, metric="euclidean", seed=0):
     manual). `metric` is a name that umap-learn knows, such as "cosine". One seed gives one plane on one machine;
     another machine may draw another.
     """
+    codes = as_matrix("codes", codes)
+    if not 2 <= neighbours < len(codes):
+        raise ValueError(f"codes must be more than neighbours = {neighbours} >= 2, got {len(codes)} codes")
     from umap import UMAP  # it takes seconds to import: only who draws a plane should wait
 
-    codes = as_matrix("codes", codes)
-    if len(codes) <= neighbours:
-        raise ValueError(f"codes must be more than neighbours = {neighbours}, got {len(codes)}")
     plane = UMAP(n_neighbors=neighbours, min_dist=0.0, metric=metric, random_state=seed, n_jobs=1).fit_transform(codes)
     return torch.from_numpy(plane)
 
@@ -67,7 +67,8 @@ def nearest_foreign(codes, labels, names, centres):
     """
     codes = torch.as_tensor(as_matrix("codes", codes)).float()
     labels = torch.as_tensor(as_labels("labels", labels, len(codes)))
-    names, centres = torch.as_tensor(names), torch.as_tensor(as_matrix("centres", centres)).float()
+    centres = torch.as_tensor(as_matrix("centres", centres, codes.shape[1])).float()
+    names = torch.as_tensor(as_labels("names", names, len(centres)))
     own = labels[:, None] == names  # (n, k)
     if own.all(1).any():
         raise ValueError(f"names must hold another cluster for every code, got {names.tolist()}")

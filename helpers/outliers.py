@@ -12,8 +12,10 @@ def rank_outliers(scores, y, count):
 
     Raises ValueError where a digit has fewer images or a score is not finite.
     """
-    scores = torch.as_tensor(as_matrix("scores", torch.as_tensor(scores)[:, None]))[:, 0]
+    scores = torch.as_tensor(as_matrix("scores", torch.as_tensor(scores)[..., None]))[:, 0]
     y = torch.as_tensor(as_labels("y", y, len(scores)))
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
     ranked = {}
     for digit in y.unique().tolist():
         members = (y == digit).nonzero()[:, 0]
@@ -31,7 +33,7 @@ def detection(scores, wanted, count):
     `auc`, the probability that a wanted image has the higher score than another, 0.5 for chance. Raises ValueError
     when none or all are wanted, or a score is not finite.
     """
-    scores = as_matrix("scores", torch.as_tensor(scores)[:, None])[:, 0]
+    scores = as_matrix("scores", torch.as_tensor(scores)[..., None])[:, 0]
     wanted = as_labels("wanted", wanted, len(scores)).astype(bool)
     if wanted.all() or not wanted.any():
         raise ValueError(f"wanted must mark some of the {len(wanted)} images, got {wanted.sum()}")

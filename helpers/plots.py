@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
+from helpers.checks import check_codes, check_digits
 from helpers.labels import place_labels
 from helpers.palette import PALETTE
 
@@ -54,9 +55,9 @@ def show_images(images, title="", captions=None, columns=10, size=0.85, row_labe
     `size` is an image's width in inches; `row_labels` names the rows; `save` also writes the figure to that path;
     `cmap` is another of matplotlib's colour maps. Values outside [0, 1] are clipped.
     """
-    images = torch.as_tensor(images).detach().float().cpu().clamp(0, 1)
-    if images.dim() != 4 or images.shape[1] != 1 or not len(images):
-        raise ValueError(f"images must have shape (n, 1, h, w) with n >= 1, got {tuple(images.shape)}")
+    images = _drawable(images)
+    if columns < 1:
+        raise ValueError(f"columns must be at least 1, got {columns}")
     if captions is not None and len(captions) != len(images):
         raise ValueError(f"captions must name each of the {len(images)} images, got {len(captions)}")
     columns = min(columns, len(images))
@@ -85,9 +86,9 @@ def show_sheet(images, columns, title="", size=7.0, names=None, save=None):
     `size` is about the width in inches: every pixel becomes a square of whole screen pixels, which keeps strokes even.
     `names` labels the two directions, `save` also writes the figure to that path.
     """
-    images = torch.as_tensor(images).detach().float().cpu().clamp(0, 1)
-    if images.dim() != 4 or images.shape[1] != 1 or not len(images) or len(images) % columns:
-        raise ValueError(f"images must be full rows of {columns}, (n, 1, h, w), got {tuple(images.shape)}")
+    images = _drawable(images)
+    if columns < 1 or len(images) % columns:
+        raise ValueError(f"columns must be positive and images full rows of {columns}, got {tuple(images.shape)}")
     n, _, height, width = images.shape
     rows = n // columns
     sheet = images.view(rows, columns, height, width).transpose(1, 2).reshape(rows * height, columns * width)
@@ -108,6 +109,8 @@ def show_sheet(images, columns, title="", size=7.0, names=None, save=None):
 def show_history(history, names=("loss",), title="", labels=None):
     """Plot the training and the validation curve of each name in a history of `fit`, one panel a name."""
     labels = labels or names
+    if len(labels) != len(names):
+        raise ValueError(f"labels must name each of the {len(names)} panels, got {len(labels)}")
     if missing := [name for name in names if f"train_{name}" not in history]:
         raise ValueError(f"history has no {', '.join(missing)}: give it to `fit` in `metrics`")
     figure, axes = plt.subplots(1, len(names), figsize=(4.6 * len(names), 3.1), squeeze=False)
@@ -129,6 +132,8 @@ def show_latent(codes, y, title="", axis=None, names=("$z_1$", "$z_2$"), size=4)
     codes, y = torch.as_tensor(codes).detach().cpu(), torch.as_tensor(y).cpu()
     if codes.dim() != 2 or codes.shape[1] != 2 or len(codes) != len(y):
         raise ValueError(f"codes must be (n, 2) and y (n,), got {tuple(codes.shape)} and {tuple(y.shape)}")
+    check_codes("codes", codes)
+    check_digits("y", y)
     figure = None
     if axis is None:
         figure, axis = plt.subplots(figsize=(6.4, 6))
@@ -155,9 +160,12 @@ def add_thumbnails(axis, codes, images, count=200, width=0.3):
     The axis must show the map already. Images are tried in order and skipped where one drawn before, or a numeral of
     `show_latent`, would be covered; at most `count`, each `width` inches wide.
     """
-    images, figure = torch.as_tensor(images).detach().cpu(), axis.figure
+    images, codes, figure = _drawable(images), torch.as_tensor(codes).detach().cpu(), axis.figure
+    check_codes("codes", codes, 2)
+    if len(images) != len(codes):
+        raise ValueError(f"images must be one for each of the {len(codes)} codes, got {len(images)}")
     figure.draw_without_rendering()  # only now the layout is final, and with it what an inch is
-    places = torch.as_tensor(axis.transData.transform(torch.as_tensor(codes).cpu().numpy())) / figure.dpi
+    places = torch.as_tensor(axis.transData.transform(codes.numpy())) / figure.dpi
     taken = [axis.transData.transform(text.get_position()) / figure.dpi for text in axis.texts]
     taken = torch.as_tensor(np.array(taken).reshape(-1, 2))
     for place, code, image in zip(places, codes.tolist(), images, strict=True):
@@ -174,8 +182,10 @@ def add_thumbnails(axis, codes, images, count=200, width=0.3):
 def show_confusion(matrix, title=""):
     """Show a confusion matrix, (classes, classes) counts with the true class in the rows; only errors are coloured."""
     matrix = torch.as_tensor(matrix)
-    if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1]:
+    if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
         raise ValueError(f"matrix must be square, (classes, classes), got {tuple(matrix.shape)}")
+    if matrix.is_floating_point() or matrix.min() < 0:  # shares would all be written as 0
+        raise ValueError(f"matrix must hold counts, whole numbers from 0, got {matrix.dtype} from {matrix.min():.3g}")
     errors = matrix.float().masked_fill((matrix == 0) | torch.eye(len(matrix), dtype=torch.bool), math.nan)  # not drawn
     figure, axis = plt.subplots(figsize=(5.6, 5.2))
     axis.imshow(errors.numpy(), cmap="Reds", vmin=0, vmax=max(1.0, 1.4 * float(errors.nan_to_num(0).max())))
@@ -195,6 +205,18 @@ def show_confusion(matrix, title=""):
     axis.tick_params(which="both", length=0)
     axis.spines[:].set_visible(False)
     _finish(figure, title)
+
+
+def _drawable(images):
+    """Return images, (n, 1, h, w), as floats in [0, 1] on the CPU; bytes would be drawn black, and NaN not at all."""
+    images = torch.as_tensor(images).detach().cpu()
+    if images.dim() != 4 or images.shape[1] != 1 or not len(images):
+        raise ValueError(f"images must have shape (n, 1, h, w) with n >= 1, got {tuple(images.shape)}")
+    if not images.is_floating_point():
+        raise ValueError(f"images must be floats in [0, 1], got {images.dtype}")
+    if not images.isfinite().all():
+        raise ValueError(f"images must be finite, got {images[~images.isfinite()][0]:.3g}")
+    return images.float().clamp(0, 1)
 
 
 def _finish(figure, title, save=None):

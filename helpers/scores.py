@@ -7,6 +7,7 @@ import torch
 from sklearn.cluster import HDBSCAN
 
 from helpers.analysis import fit_mixture, frechet_distance, knn_accuracy, sample_mixture
+from helpers.checks import check_device, check_images
 from helpers.clusters import score_clusters, umap_plane
 from helpers.latent import decode, encode
 from helpers.models import VariationalAutoencoder, normalise
@@ -26,6 +27,7 @@ def scores(model, mnist, classifier, seed=0):
     seed gives one result on one machine; UMAP, and with it `ari` and `noise`, may differ on another.
     """
     train, _, test = mnist
+    reference = features(classifier, train.x[: len(test)])  # first: what does not fit is refused before the long part
     train_codes, test_codes = encode(model, train.x), encode(model, test.x)
     recon, drawn = decode(model, test_codes), decode(model, sample(model, train_codes, len(test), seed))
     hdbscan = HDBSCAN(round(SMALLEST * len(test)), min_samples=5, cluster_selection_method="leaf", copy=True)
@@ -35,12 +37,14 @@ def scores(model, mnist, classifier, seed=0):
         "neighbours": knn_accuracy(test_codes, test.y, reference=(train_codes, train.y)),
         "ari": clusters["ari"],
         "noise": clusters["noise"],
-        "frechet": frechet_distance(features(classifier, drawn), features(classifier, train.x[: len(test)])),
+        "frechet": frechet_distance(features(classifier, drawn), reference),
     }
 
 
 def sample(model, train_codes, n, seed=0):
     """Draw n codes, (n, latent_dim), where a model's codes should be: N(0, I) for a VAE, else their Gaussian."""
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
     if isinstance(model, VariationalAutoencoder):
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(n, model.latent_dim, generator=generator).to(train_codes.device)
@@ -49,6 +53,8 @@ def sample(model, train_codes, n, seed=0):
 
 @torch.inference_mode()
 def features(classifier, x, batch_size=1000):
-    """Return what the last layer of a `CNN` reads of each image, (n, hidden)."""
+    """Return what the last layer of a `CNN` reads of each image, (n, 1, 28, 28) -> (n, hidden)."""
+    check_device(classifier, x=x)
+    check_images("x", x)
     layers = classifier.head[:-1]
     return torch.cat([layers(classifier.features(normalise(batch))) for batch in x.split(batch_size)])

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 
+from helpers.checks import check_digits
 from helpers.latent import encode
 from helpers.maps import Itself, NeighbourMap, PCAMap, distances
 from helpers.pad import prepare
@@ -33,6 +34,7 @@ class LatentSpace:
     def __init__(self, model, x, y, classifier=None, places=None):
         if x.ndim != 4 or not len(x) or y.shape != x.shape[:1]:
             raise ValueError(f"x must be (n, 1, 28, 28) and y (n,), got {tuple(x.shape)} and {tuple(y.shape)}")
+        check_digits("y", y)
         self.model, self.classifier = (copy.deepcopy(net).eval() if net else None for net in (model, classifier))
         self.lock = threading.Lock()
         self.device = next(model.parameters()).device

@@ -141,39 +141,3 @@ def test_reading_returns_digit_and_confidence():
 @pytest.mark.parametrize(("digits", "expected"), [([3, 3, 3], 1), ([0, 1, 0, 1], 2), (list(range(10)), 10)])
 def test_effective_classes_counts_what_is_used(digits, expected):
     assert effective_classes(torch.tensor(digits)) == pytest.approx(expected, rel=1e-5)
-
-
-# refused early, naming the argument
-
-
-@pytest.mark.parametrize(
-    ("call", "name"),
-    [
-        (lambda bad: knn_accuracy(bad, torch.zeros(len(bad))), "codes"),
-        (lambda bad: knn_accuracy(torch.zeros(20, 2), torch.zeros(20), reference=(bad, [0] * len(bad))), "reference"),
-        (lambda bad: fit_mixture(bad), "codes"),
-        (lambda bad: frechet_distance(bad, torch.zeros(20, 2)), "^a "),
-        (lambda bad: frechet_distance(torch.zeros(20, 2), bad), "^b "),
-        (lambda bad: read_by(Brightness(), bad[:, None, None]), "images"),
-    ],
-)
-@pytest.mark.parametrize("bad", [torch.empty(0, 2), torch.full((20, 2), torch.nan)], ids=["empty", "NaN"])
-def test_nothing_and_nan_are_refused(call, name, bad):
-    with pytest.raises(ValueError, match=name):
-        call(bad)
-
-
-@pytest.mark.parametrize(
-    ("call", "name"),
-    [
-        (lambda: knn_accuracy(torch.zeros(10, 2), torch.zeros(10), k=10), "codes must be more than k"),
-        (lambda: knn_accuracy(torch.zeros(20, 2), torch.zeros(19)), "y must have shape"),
-        (lambda: fit_mixture(torch.zeros(5, 2), components=5), "components"),
-        (lambda: sample_mixture(None, 0), "n must be"),
-        (lambda: frechet_distance(torch.zeros(9, 2), torch.zeros(9, 3)), "a and b"),
-        (lambda: effective_classes(torch.empty(0, dtype=torch.int64)), "digits"),
-    ],
-)
-def test_sizes_that_make_no_sense_are_refused(call, name):
-    with pytest.raises(ValueError, match=name):
-        call()

@@ -1,4 +1,4 @@
-"""Each figure verb draws what it was given, shows it once, leaves nothing open, and refuses what it cannot draw."""
+"""Each figure verb draws what it was given, shows it once, and leaves nothing open."""
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -56,19 +56,6 @@ def test_images_are_clipped_and_need_no_copy_by_the_caller(shown):
     assert float(images.detach().max()) == 3
 
 
-@pytest.mark.parametrize("shape", [(28, 28), (3, 28, 28), (3, 3, 28, 28), (0, 1, 28, 28)])
-def test_images_of_another_shape_are_refused(shape):
-    with pytest.raises(ValueError, match=r"\(n, 1, h, w\)"):
-        show_images(torch.zeros(shape))
-
-
-def test_names_that_do_not_match_the_images_are_refused():
-    with pytest.raises(ValueError, match="each of the 3 images, got 2"):
-        show_images(torch.zeros(3, 1, 4, 4), captions=["a", "b"])
-    with pytest.raises(ValueError, match="each of the 2 rows, got 3"):
-        show_images(torch.zeros(3, 1, 4, 4), columns=2, row_labels=["a", "b", "c"])
-
-
 def test_the_same_picture_is_saved_as_the_same_bytes(tmp_path):
     paths = [tmp_path / "new folder" / name for name in ("one.png", "two.png")]
     for path in paths:
@@ -92,11 +79,6 @@ def test_a_sheet_lays_its_images_row_by_row(shown):
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("right", "up")
 
 
-def test_a_sheet_with_a_gap_is_refused():
-    with pytest.raises(ValueError, match=r"full rows of 4.*\(6, 1, 2, 2\)"):
-        show_sheet(torch.rand(6, 1, 2, 2), columns=4)
-
-
 # curves
 
 
@@ -113,11 +95,6 @@ def test_history_is_drawn_in_one_panel_a_name(shown):
     train, valid = figure.axes[0].lines
     assert list(train.get_xdata()) == [1, 2, 3], "epochs are counted from one"
     assert list(train.get_ydata()) == [3, 2, 1] and list(valid.get_ydata()) == [4, 3, 2]
-
-
-def test_history_names_what_was_not_measured():
-    with pytest.raises(ValueError, match="no accuracy: give it to `fit` in `metrics`"):
-        show_history({"train_loss": [1], "valid_loss": [1]}, ("loss", "accuracy"))
 
 
 # latent plane
@@ -144,12 +121,6 @@ def test_latent_draws_into_an_axis_and_leaves_showing_to_its_owner(shown):
     show_latent(torch.rand(4, 2), torch.arange(4), title="mine", axis=axis)
     assert not shown and axis.collections and axis.get_title("left") == "mine"
     plt.close(figure)
-
-
-@pytest.mark.parametrize("codes", [(4, 3), (4,), (3, 2)])
-def test_latent_refuses_codes_it_cannot_place(codes):
-    with pytest.raises(ValueError, match=r"codes must be \(n, 2\)"):
-        show_latent(torch.zeros(codes), torch.zeros(4, dtype=torch.int64))
 
 
 def test_thumbnails_stay_clear_of_each_other_and_of_the_numerals():
@@ -183,9 +154,3 @@ def test_confusion_writes_every_count_and_colours_only_errors(shown):
 def test_confusion_without_an_error_is_drawn_too(shown):
     show_confusion(np.diag([5, 5]))
     assert len(shown) == 1
-
-
-@pytest.mark.parametrize("shape", [(10,), (10, 9)])
-def test_confusion_refuses_what_is_not_square(shape):
-    with pytest.raises(ValueError, match="square"):
-        show_confusion(np.zeros(shape))

@@ -29,7 +29,8 @@ def save(name, model, history, recipe=None):
     """Write `model` and its history to NAME.pt in the models folder, in half precision, all or nothing.
 
     Raises ValueError for weights that are not finite in half precision, OSError when the folder cannot be written; an
-    older file of that name then stays as it was.
+    older file of that name then stays as it was. A process that is killed leaves its unfinished `.NAME.*.tmp` behind,
+    which nothing reads.
     """
     path = models_dir() / f"{name}.pt"
     state = {key: _half(value) for key, value in model.state_dict().items()}

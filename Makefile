@@ -24,8 +24,9 @@ check: $(READY)  ## the fast loop: style and quick unit tests, no notebook is ru
 	$(BIN)/ruff format --check .
 	$(BIN)/pytest tests -m "not browser and not slow"
 
-notebooks: $(READY)  ## execute the notebooks and write their outputs back, to be committed
+notebooks: $(READY)  ## execute the notebooks and write outputs and the README's picture back, to be committed
 	$(BIN)/python run.py --in-place
+	cp build/predictions.png docs/
 
 retrain: $(READY)  ## train every shipped model from scratch, into models/
 	RETRAIN=1 $(BIN)/python run.py

@@ -19,11 +19,11 @@ RECIPE = {"epochs": 2, "lr": 1e-2, "batch_size": 256, "betas": (0.7, 0.9)}
 
 
 class Quick(nn.Sequential):
-    """A third of the multiplications of `helpers.models.CNN`; pooling first leaves ReLU a quarter of the work."""
+    """A small network; its first convolution takes every second pixel, which leaves a quarter of the work behind it."""
 
     def __init__(self):
         super().__init__(
-            *(nn.Conv2d(1, 16, 5), nn.MaxPool2d(2), nn.ReLU()),  # (n, 16, 12, 12)
+            *(nn.Conv2d(1, 16, 5, stride=2), nn.ReLU()),  # (n, 16, 12, 12)
             *(nn.Conv2d(16, 32, 3), nn.MaxPool2d(2), nn.ReLU()),  # (n, 32, 5, 5)
             *(nn.Flatten(), nn.Linear(800, 128), nn.ReLU(), nn.Linear(128, 10)),
         )

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import torch
+from measure import Row, show
 
 from helpers.checkpoints import load
 from helpers.data import load_mnist
@@ -124,50 +125,54 @@ def quantile(values, q):
     return values[min(len(values) - 1, int(q * len(values)))] if values else float("nan")
 
 
-def report(name, target, frames):
-    """Print one line about frames; return how many were on screen per second."""
-    rate = len({round(frame["now"], 1) for frame in frames}) / SECONDS
-    drawn, seen = ([frame[end] - frame["move"] for frame in frames] for end in ("drawn", "now"))
-    delays = "".join(f"{quantile(part, q):7.1f}" for part in (drawn, seen) for q in (0.5, 0.95))
-    backlog = max((frame["inFlight"] for frame in frames), default=0) or "-"
-    print(f"{name:<34}{rate:6.1f}{delays}{backlog:>9}   {target}", flush=True)
-    return rate
+def rate(frames):
+    """Return how many frames were on screen per second."""
+    return len({round(frame["now"], 1) for frame in frames}) / SECONDS
 
 
-def hover(page, name, target, live=True):
-    """Wander over the explorer on the page and report its frames: the exact ones, or the blends."""
+def describe(name, target, frames):
+    """Return the row about frames: how many, how late, and the backlog where there was one."""
+    measured = f"{rate(frames):.1f} frames a second"
+    for end, key in (("drawn", "drawn"), ("painted", "now")):
+        middle, late = (quantile([frame[key] - frame["move"] for frame in frames], q) for q in (0.5, 0.95))
+        measured += f", {end} after {middle:.1f} (p50), {late:.1f} ms (p95)"
+    backlog = max((frame["inFlight"] for frame in frames), default=0)
+    return Row(f"explorer: {name}", measured + (f", backlog {backlog}" if backlog else ""), target)
+
+
+def hover(page, live=True):
+    """Wander over the explorer on the page and return its frames: the exact ones, or the blends."""
     page.evaluate("window.seen.moves.length = window.seen.frames.length = 0")
     wander(page, page.locator(".lx-plane").bounding_box())
     page.wait_for_timeout(500)
-    return report(name, target, [frame for frame in page.evaluate("window.seen.frames") if frame["live"] == live])
+    return [frame for frame in page.evaluate("window.seen.frames") if frame["live"] == live]
 
 
-def measure_explorer():
-    """Print the explorer's delays in a stock JupyterLab; return the rate of its exact frames."""
-    print(f"{'':<34}frames   ms to drawn  ms to painted  backlog   target")
-    print(f"{'':<34}/ sec.    p50    p95    p50    p95")
+def live_rows():
+    """Yield the explorer's delays in a stock JupyterLab; return the rate of its exact frames."""
     with tempfile.TemporaryDirectory() as folder, lab.server(folder) as address, lab.browser() as page:
         lab.notebook(Path(folder) / "book.ipynb", MODEL, EXPLORER)
         page.add_init_script(f"({WATCH})()")
         lab.run_all(page, address("lab/tree/book.ipynb"))
         page.wait_for_selector(".lx-live", timeout=120_000)
         page.wait_for_timeout(2000)
-        hover(page, "preview", "painted p95 <= 16.7 ms", live=False)
+        yield describe("preview", "painted p95 <= 16.7 ms", hover(page, live=False))
         lab.execute(page, "explorer.instant = False")  # an exact frame that comes late is hidden by the newer preview
-        rate = hover(page, "exact", "p50 <= 30, p95 <= 75 ms, >= 45 a second")
+        exact = hover(page)
+        yield describe("exact", "p50 <= 30, p95 <= 75 ms, >= 45 a second", exact)
         lab.execute(page, SLOW)
         lab.point(page, 0.5, 0.5)
         page.wait_for_timeout(500)  # one answer, and the page knows that it is slow
-        hover(page, "exact, decoder that takes 50 ms", "backlog <= 2")
+        yield describe("exact, decoder that takes 50 ms", "backlog <= 2", hover(page))
         lab.execute(page, FAST)
         lab.execute(page, TRAINING, wait=False)
         page.wait_for_timeout(1000)
-        hover(page, "exact, while a cell trains", "p95 <= 250 ms")
-    return rate
+        yield describe("exact, while a cell trains", "p95 <= 250 ms", hover(page))
+    return rate(exact)
 
 
-def measure_page():
-    """Print the size of the saved page, and how far what it shows under a real pointer is from what torch decodes."""
+def page_rows():
+    """Yield the size of the saved page, and how far what it shows under a real pointer is from what torch decodes."""
     train = load_mnist().train
     explorer = LatentExplorer(load("vae", VAE)[0], train.x, train.y, load("cnn_classifier", CNN)[0])
     left, right, bottom, top = explorer.bounds
@@ -191,16 +196,12 @@ def measure_page():
 
         random.seed(0)
         middles, corners = torch.stack(list(errors(0.5))), torch.stack(list(errors(0)))
-        figure("explorer.html", f"{path.stat().st_size / 1e6:.2f} MB", "<= 2 MB")
-    figure("largest difference to torch at the middles of tiles", f"{middles.max()} of 255", "<= 2")
-    figure("mean difference half-way between tiles", f"{corners.float().mean():.1f} of 255", "stated")
+        yield Row("explorer: explorer.html", f"{path.stat().st_size / 1e6:.2f} MB", "<= 2 MB")
+    yield Row("explorer: largest difference to torch at the middles of tiles", f"{middles.max()} of 255", "<= 2")
+    yield Row("explorer: mean difference half-way between tiles", f"{corners.float().mean():.1f} of 255", "stated")
 
 
-def figure(what, value, target):
-    print(f"{what:<54}{value:<20}target {target}", flush=True)
-
-
-def measure_canvas():
+def canvas_rate():
     """Return the frames a second of a matplotlib canvas, the training set its scatter, redrawn as the pointer moves."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -224,10 +225,13 @@ def measure_canvas():
         process.kill()
 
 
+def rows():
+    exact = yield from live_rows()
+    yield from page_rows()
+    canvas = canvas_rate()
+    yield Row("explorer: matplotlib canvas, redrawn per event", f"{canvas:.1f} frames a second", "none")
+    yield Row("explorer: frames of the explorer, exact, for one of its", f"{exact / max(canvas, 1e-9):.0f}", ">= 20")
+
+
 if __name__ == "__main__":
-    explorer = measure_explorer()
-    print()
-    measure_page()
-    canvas = measure_canvas()
-    figure("matplotlib canvas, redrawn per event", f"{canvas:.1f} frames a second", "none")
-    figure("frames of the explorer, exact, for one of its", f"{explorer / max(canvas, 1e-9):.0f}", ">= 20")
+    show(rows())

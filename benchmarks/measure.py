@@ -45,6 +45,6 @@ def show(rows):
     """Print rows as they come, and return them."""
     shown = []
     for row in rows:
-        print(f"{row.what:<68}{row.measured:<44}{row.target}", flush=True)
+        print(f"{row.what:<68}{row.measured:<42}  {row.target}", flush=True)
         shown.append(row)
     return shown

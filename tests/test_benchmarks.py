@@ -1,4 +1,4 @@
-"""The benchmarks measure what they say: in turn, on the same images, with every line of hover.py in the table."""
+"""The benchmarks measure what they say: in turn, on the same images; one that fails leaves the others' rows."""
 
 import sys
 from pathlib import Path
@@ -41,16 +41,20 @@ def test_the_textbook_sees_the_same_images_and_has_as_many_weights():
     assert weights[0] == weights[1]
 
 
-def test_every_line_of_the_explorers_benchmark_becomes_a_row(capsys):
+def test_frames_become_a_row_with_their_rate_delays_and_backlog():
     frame = {"now": 20.0, "drawn": 12.0, "move": 2.0, "inFlight": 2}
-    hover.report("exact, decoder that takes 50 ms", "backlog <= 2", [frame])
-    hover.report("preview", "painted p95 <= 16.7 ms", [frame | {"inFlight": 0}])
-    hover.figure("explorer.html", "1.50 MB", "<= 2 MB")
-    rows = list(table.explorer_rows(capsys.readouterr().out))
-    assert [row.what for row in rows] == [
-        "explorer: exact, decoder that takes 50 ms",
-        "explorer: preview",
-        "explorer: explorer.html",
-    ]
-    assert "painted after 18.0 (p50)" in rows[0].measured and rows[0].measured.endswith("backlog 2")
-    assert rows[2][1:] == ("1.50 MB", "<= 2 MB")
+    row = hover.describe("exact, decoder that takes 50 ms", "backlog <= 2", [frame])
+    assert row.what == "explorer: exact, decoder that takes 50 ms" and row.target == "backlog <= 2"
+    assert row.measured.startswith("0.2 frames a second, drawn after 10.0 (p50), 10.0 ms (p95)")
+    assert "painted after 18.0 (p50)" in row.measured and row.measured.endswith("backlog 2")
+    assert "backlog" not in hover.describe("preview", "", [frame | {"inFlight": 0}]).measured
+
+
+def test_a_browser_that_fails_costs_the_table_only_what_it_had_to_say(monkeypatch, capsys):
+    def rows():
+        yield measure.Row("explorer: preview", "59 frames a second", "")
+        raise RuntimeError("the browser is gone")
+
+    monkeypatch.setattr(hover, "rows", rows)
+    assert [row.what for row in table.explorer()] == ["explorer: preview", "explorer"]
+    assert "the browser is gone" in capsys.readouterr().err

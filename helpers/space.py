@@ -41,6 +41,8 @@ class LatentSpace:
         self.x, self.y = x, y.cpu()
         with torch.inference_mode():
             self.codes = encode(self.model, x.to(self.device)).float()  # (n, d)
+            if classifier and (logits := self.classifier(x[:1].to(self.device))).shape != (1, 10):
+                raise ValueError(f"classifier must give ten logits an image, got {tuple(logits.shape)} for one")
             self.has_prior = isinstance(self.model.encode(x[:1].to(self.device)), tuple)
             self.map = self._map(places)
             self.places = self.map.place(self.codes) if places is None else self.map.places  # (n, 2)

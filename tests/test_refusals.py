@@ -213,6 +213,7 @@ REFUSED = [
     *((partial(LatentSpace, plane, bad.cpu(), y), "x must") for says, bad in IMAGES.items() if "meta" not in says),
     (partial(LatentSpace, plane, x, y[:5]), r"x must be .* got \(6, 1, 28, 28\) and \(5,\)"),
     (partial(LatentSpace, plane, x, y - 1), "y must be from 0 to 9, got values from -1 to 4"),
+    (partial(LatentSpace, plane, x, y, CNN((2, 2), 4, classes=12)), r"classifier must give ten .* got \(1, 12\)"),
     (partial(LatentSpace, plane, x, y, places=z), r"places must be \(6, 2\) and finite, got \(6, 3\)"),
     (partial(LatentSpace, plane, x, y, places=two * nan), "places must be .* finite"),
     *((partial(show_images, bad), f"images {says}") for says, bad in PICTURES.items()),

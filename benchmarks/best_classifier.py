@@ -1,24 +1,54 @@
-"""How well can one network read in ten minutes of training? `python benchmarks/best_classifier.py --epochs 20`
+"""How well can one network read in ten minutes of training? `python benchmarks/best_classifier.py`
 
-Not part of `make bench`. Wider layers than the series' judge, a small random affine map of every image on the device,
-an average of the weights, one cycle. Settings are chosen by what it prints of valid; test is for the last look.
+Not part of `make bench`, which only loads its weights. Convolutions without padding, a random affine map of every image
+on the device, an average of the weights, one cycle. Settings were chosen by what it prints of valid.
 """
 
-import argparse
 import math
 
 import torch
 import torch.nn.functional as F
 from measure import Row, show
+from torch import nn
 
 from helpers.checkpoints import load_or_train
 from helpers.data import load_mnist
 from helpers.losses import accuracy, cross_entropy
-from helpers.models import Judge
+from helpers.models import normalise
 from helpers.training import evaluate, pick_device, seed_everything
 
+RECIPE = {"epochs": 22, "lr": 1e-2, "batch_size": 128, "weight_decay": 0.01, "ema": 0.999}
 
-def random_affine(x, pixels=2.0, degrees=10.0, scale=0.1, shear=0.1):
+
+class Unpadded(nn.Module):
+    """Classify digits with five convolutions and no padding or pooling (after An et al. 2020, arXiv:2008.10400).
+
+    (n, 1, 28, 28) images in [0, 1] -> (n, 10) logits.
+    """
+
+    def __init__(self, channels=(32, 32, 64, 96, 128)):
+        super().__init__()
+        self.config = {"channels": tuple(channels)}
+        a, b, c, d, e = channels
+        self.layers = nn.Sequential(
+            *unpadded(1, a),  # (n, 32, 26, 26)
+            *unpadded(a, b, stride=2),  # (n, 32, 12, 12)
+            *unpadded(b, c),
+            *unpadded(c, d),
+            *unpadded(d, e),  # (n, 128, 6, 6)
+            nn.Flatten(),
+            nn.Linear(e * 6 * 6, 10),
+        )
+
+    def forward(self, x):
+        return self.layers(normalise(x))
+
+
+def unpadded(inputs, outputs, stride=1):
+    return nn.Conv2d(inputs, outputs, 3, stride, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+
+
+def random_affine(x, pixels=3.0, degrees=15.0, scale=0.15, shear=0.15):
     """Turn, scale, shear and shift each image a little, each by its own draw: (n, 1, 28, 28) -> the same."""
 
     def draw(reach):
@@ -31,20 +61,20 @@ def random_affine(x, pixels=2.0, degrees=10.0, scale=0.1, shear=0.1):
     return F.grid_sample(x, grid, align_corners=False)
 
 
-def rows(epochs):
+def rows():
     mnist = load_mnist(pick_device())
     seed_everything(0)
-    recipe = {"epochs": epochs, "lr": 1e-2, "batch_size": 128, "weight_decay": 0.01, "ema": 0.999}
     model, history = load_or_train(
-        "best", Judge(channels=(32, 64, 128)), cross_entropy, mnist.train, mnist.valid,
-        augment=random_affine, metrics=(accuracy,), **recipe,
+        "best_classifier", Unpadded(), cross_entropy, mnist.train, mnist.valid,
+        augment=random_affine, metrics=(accuracy,), **RECIPE,
     )  # fmt: skip
-    took = f"{sum(history['seconds']):.0f} s of training"
-    yield Row("valid", f"{history['valid_accuracy'][-1]:.2%}, {took}", "chosen here")
-    yield Row("test", f"{evaluate(model, {'accuracy': accuracy}, mnist.test)['accuracy']:.2%}", ">= 99.70% in 600 s")
+    test = evaluate(model, {"accuracy": accuracy}, mnist.test)["accuracy"]
+    yield Row(
+        "best single classifier, chosen on valid",
+        f"{test:.2%} of test ({history['valid_accuracy'][-1]:.2%} of valid), {sum(history['seconds']):.0f} s",
+        ">= 99.70% in 600 s",
+    )
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=20)
-    show(rows(parser.parse_args().epochs))
+    show(rows())

@@ -216,6 +216,7 @@ REFUSED = [
     (partial(LatentSpace, plane, x, y, CNN((2, 2), 4, classes=12)), r"classifier must give ten .* got \(1, 12\)"),
     (partial(LatentSpace, plane, x, y, places=z), r"places must be \(6, 2\) and finite, got \(6, 3\)"),
     (partial(LatentSpace, plane, x, y, places=two * nan), "places must be .* finite"),
+    (partial(LatentSpace(plane, x, y).survey, two * nan, two), "the model has no finite image there"),
     *((partial(show_images, bad), f"images {says}") for says, bad in PICTURES.items()),
     (partial(show_images, x, columns=0), "columns must be at least 1, got 0"),
     (partial(show_images, x, captions=["a", "b"]), "captions must name each of the 6 images, got 2"),

@@ -17,8 +17,11 @@ def guide(decoder, classifier, target, starts, prior_weight=0.003, steps=60, lr=
 
     target: a class or a probability vector, (classes,), for all starts, or one each, (n,) or (n, classes).
     starts: (n, latent_dim) codes. Returns the final codes, (n, latent_dim), and the path that led to them,
-    (steps + 1, n, latent_dim). Raises ValueError for a target outside the classes and for starts of another shape.
+    (steps + 1, n, latent_dim). Raises ValueError for a target outside the classes, for starts of another shape,
+    and for settings out of range.
     """
+    if steps < 1 or not lr > 0 or not prior_weight >= 0:  # NaN is refused as well
+        raise ValueError(f"need steps >= 1, lr > 0 and prior_weight >= 0, got {steps}, {lr} and {prior_weight}")
     p = as_probabilities(target, starts, decoder, classifier)
     path = [starts.detach().clone()]
     with frozen(decoder, classifier):

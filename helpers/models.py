@@ -72,9 +72,33 @@ class Judge(nn.Module):
         return self.layers(normalise(x))
 
 
-def normalised(inputs, outputs, stride=1):
+class Unpadded(nn.Module):
+    """Classify digits with five convolutions that neither pad nor pool (after An et al. 2020, arXiv:2008.10400).
+
+    (n, 1, 28, 28) images in [0, 1] -> (n, 10) logits.
+    """
+
+    def __init__(self, channels=(32, 32, 64, 96, 128)):
+        super().__init__()
+        self.config = {"channels": tuple(channels)}
+        a, b, c, d, e = channels
+        self.layers = nn.Sequential(
+            *normalised(1, a, padding=0),  # (n, 32, 26, 26)
+            *normalised(a, b, stride=2, padding=0),  # (n, 32, 12, 12)
+            *normalised(b, c, padding=0),
+            *normalised(c, d, padding=0),
+            *normalised(d, e, padding=0),  # (n, 128, 6, 6)
+            nn.Flatten(),
+            nn.Linear(e * 6 * 6, 10),
+        )
+
+    def forward(self, x):
+        return self.layers(normalise(x))
+
+
+def normalised(inputs, outputs, stride=1, padding=1):
     """Return a 3x3 convolution with batch norm (Ioffe & Szegedy 2015) and ReLU; the norm's shift replaces the bias."""
-    return nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+    return nn.Conv2d(inputs, outputs, 3, stride, padding, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
 
 
 # The prior has logvar 0, so no good posterior comes near it. But one image in a million may overshoot in training, and

@@ -38,7 +38,7 @@ bench: $(READY)  ## measure this machine: one table, also written to benchmarks/
 	$(BIN)/python benchmarks/table.py
 
 clean:  ## remove results and caches; .venv, data and weights stay
-	rm -rf build .pytest_cache .ruff_cache .hypothesis helpers/__pycache__ tests/__pycache__
+	rm -rf build .pytest_cache .ruff_cache .hypothesis */__pycache__
 
 # Touched last: an installation that was interrupted starts over.
 $(READY): requirements.txt pyproject.toml

@@ -6,6 +6,7 @@ python run.py --in-place    write the outputs back into notebooks/, ready to be 
 """
 
 import argparse
+import os
 import re
 import sys
 import time
@@ -34,6 +35,8 @@ def main():
     options = parser.parse_args()
 
     paths = [p for p in sorted(NOTEBOOKS.glob("*.ipynb")) if p.name.startswith(tuple(options.names) or "")]
+    if os.environ.get("RETRAIN") == "1":  # 00 trains nothing itself: it shows what the others have trained
+        paths.sort(key=lambda path: path.name.startswith("00"))
     if not paths:
         sys.exit(f"{NOTEBOOKS} has no notebook {' or '.join(options.names)}".rstrip())
 

@@ -92,15 +92,13 @@ def data():
 
 
 def weights():
-    import torch
-
     from helpers import checkpoints, models
 
     paths = sorted(checkpoints.models_dir().glob("*.pt"))
     if not paths:
         raise Absent("no trained weights yet: the notebooks will train, in minutes instead of seconds")
     for path in paths:
-        checkpoints.load(path.stem, getattr(models, torch.load(path, weights_only=True)["model"]))
+        checkpoints.load(path.stem, getattr(models, checkpoints.read_recipe(path.stem)["model"]))
     return f"loaded {', '.join(path.stem for path in paths)}"
 
 

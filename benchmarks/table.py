@@ -38,12 +38,13 @@ def machine():
     return f"{name}, {joblib.cpu_count()} cores, {platform.system()}; training in {precision} on {device}; {versions}"
 
 
-def explorer():
+def guarded(name, rows):
+    """Yield the rows; a browser or a notebook can fail in many ways, and the other rows took minutes."""
     try:
-        yield from hover.rows()
-    except Exception:  # a browser can fail in many ways, and the other rows took minutes
+        yield from rows()
+    except Exception:
         traceback.print_exc()
-        yield Row("explorer", "failed, see above", "")
+        yield Row(name, "failed, see above", "")
 
 
 def without():
@@ -57,8 +58,15 @@ def main():
     options = parser.parse_args()
     os.environ.pop("RETRAIN", None)  # here it would retrain what is to be measured
     print(machine())
-    parts = [loading.rows, vae.rows, growth.rows, classifier.rows, explorer, series.rows if options.series else without]
-    rows = [row for part in parts for row in show(part())]
+    parts = {
+        "loading": loading.rows,
+        "VAE": vae.rows,
+        "growth": growth.rows,
+        "classifier": classifier.rows,
+        "explorer": hover.rows,
+        "series": series.rows if options.series else without,
+    }
+    rows = [row for name, part in parts.items() for row in show(guarded(name, part))]
     table = "\n".join(f"| {' | '.join(row)} |" for row in [("what", "measured", "target"), ("---",) * 3, *rows])
     name = re.sub("[^a-z0-9]+", "-", machine().split(";")[0].lower()).strip("-")
     path = HERE / "results" / f"{name}.md"

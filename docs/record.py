@@ -1,4 +1,4 @@
-"""Record the README's pictures, docs/explorer.webp and docs/explorer.png, from real hovering in a real JupyterLab.
+"""Record the README's animation, docs/explorer.webp, from real hovering in a real JupyterLab.
 
 .venv/bin/python docs/record.py
 """
@@ -40,36 +40,29 @@ def shot(page, **options):
     return Image.open(io.BytesIO(page.screenshot(**options))).convert("RGB")
 
 
-with tempfile.TemporaryDirectory() as folder, lab.server(folder) as address:
-    lab.notebook(Path(folder) / "explore.ipynb", CELL)
-    with lab.browser(viewport={"width": 1120, "height": 950}) as page:
-        lab.run_all(page, address("lab/tree/explore.ipynb"))
-        page.wait_for_selector(".lx-live", timeout=120_000)
-        page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
-        page.wait_for_timeout(1000)
-        plane = page.locator(".lx-plane").bounding_box()
-        whole = page.locator(".lx").bounding_box()
+def main():
+    with tempfile.TemporaryDirectory() as folder, lab.server(folder) as address:
+        lab.notebook(Path(folder) / "explore.ipynb", CELL)
+        with lab.browser(viewport={"width": 1120, "height": 950}) as page:
+            lab.run_all(page, address("lab/tree/explore.ipynb"))
+            page.wait_for_selector(".lx-live", timeout=120_000)
+            page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
+            page.wait_for_timeout(1000)
+            plane = page.locator(".lx-plane").bounding_box()
+            whole = page.locator(".lx").bounding_box()
+            frames = []
+            for u, v in walk():
+                page.mouse.move(plane["x"] + u * plane["width"], plane["y"] + v * plane["height"])
+                page.wait_for_timeout(60)
+                frames.append(shot(page, clip={**whole, "width": min(whole["width"], 750), "height": 496}))
 
-        def go(u, v):
-            page.mouse.move(plane["x"] + u * plane["width"], plane["y"] + v * plane["height"])
+    height = round(frames[0].height * WIDTH / frames[0].width)
+    first, *rest = [frame.resize((WIDTH, height), Image.Resampling.LANCZOS) for frame in frames]
+    # WebP and not GIF: 256 colours are too few for ten, each in many tints
+    path = DOCS / "explorer.webp"
+    first.save(path, save_all=True, append_images=rest, duration=60, loop=0, quality=80, method=6)
+    print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB")
 
-        frames = []
-        for u, v in walk():
-            go(u, v)
-            page.wait_for_timeout(60)
-            frames.append(shot(page, clip={**whole, "width": min(whole["width"], 750), "height": 496}))
-        for u, v in ((0.33, 0.66), (0.53, 0.42), (0.75, 0.4)):
-            go(u, v)
-            page.mouse.down()
-            page.mouse.up()
-        go(0.41, 0.4)
-        page.wait_for_selector(".lx-live")
-        page.wait_for_timeout(700)
-        page.screenshot(path=DOCS / "explorer.png")
 
-height = round(frames[0].height * WIDTH / frames[0].width)
-first, *rest = [frame.resize((WIDTH, height), Image.Resampling.LANCZOS) for frame in frames]
-# WebP and not GIF: 256 colours are too few for ten, each in many tints
-first.save(DOCS / "explorer.webp", save_all=True, append_images=rest, duration=60, loop=0, quality=80, method=6)
-for name in ("explorer.webp", "explorer.png"):
-    print(f"{name}: {(DOCS / name).stat().st_size / 1e6:.2f} MB")
+if __name__ == "__main__":
+    main()

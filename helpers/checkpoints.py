@@ -94,7 +94,7 @@ def read_recipe(name):
 def _read(path):
     """Return the verified content of a checkpoint, its state in float32."""
     if not path.exists():
-        raise CheckpointError(f"{path}: not found; run the notebook that trains it, or `git checkout {path.name}`")
+        raise CheckpointError(f"{path}: not found; run the notebook that trains it, or `git checkout models`")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         header = {key: content[key] for key in ("model", "config", "recipe", "history")}

@@ -85,6 +85,7 @@ class LatentExplorer(anywidget.AnyWidget):
     xy = Tuple(Float(), Float(), default_value=(0.0, 0.0)).tag(sync=True, echo_update=False)
     pins = List(Tuple(Float(), Float()), help="Pinned places, x and y each.").tag(sync=True, echo_update=False)
     z = Code(help="The code on screen.")
+    _lifted = (None, None)  # the last place that was lifted, and its code: one question asks for it three times
     _off_plane = None  # (xy, z) when Python went to a code that no place on the plane stands for exactly
 
     def __init__(self, model, x, y, classifier=None, places=None, **traits):
@@ -130,9 +131,12 @@ class LatentExplorer(anywidget.AnyWidget):
 
     def code(self, xy):
         """Return the code, a tuple of floats, that stands for a place on the plane."""
-        if self._off_plane and self._off_plane[0] == tuple(xy):
+        xy = tuple(xy)
+        if self._off_plane and self._off_plane[0] == xy:
             return self._off_plane[1]
-        return tuple(self.space.map.lift(self._tensor(xy))[0].tolist())
+        if self._lifted[0] != xy:
+            self._lifted = xy, tuple(self.space.map.lift(self._tensor(xy))[0].tolist())
+        return self._lifted[1]
 
     @property
     def history(self):

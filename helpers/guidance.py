@@ -48,8 +48,13 @@ def scout(decoder, classifier, target, candidates):
     """Keep, for each start, the candidate that the classifier already finds closest to the target.
 
     candidates: (k, n, latent_dim) draws from the prior -> (n, latent_dim). Looking costs a forward pass, climbing a
-    forward and a backward pass a step; the prior needs no weight here, every candidate comes from it.
+    forward and a backward pass a step; the prior needs no weight here, every candidate comes from it. Raises ValueError
+    as `guide` does.
     """
+    if candidates.dim() != 3 or not len(candidates):
+        raise ValueError(f"candidates must have shape (k, n, latent_dim) with k >= 1, got {tuple(candidates.shape)}")
+    check_device(classifier, candidates=candidates)
+    check_codes("candidates", candidates.flatten(0, 1), getattr(decoder, "latent_dim", None))
     p = as_probabilities(target, candidates[0], decoder, classifier)
     with frozen(decoder, classifier):
         values = torch.stack([objective(decoder, classifier, p, z, prior_weight=0) for z in candidates])  # (k, n)
@@ -66,12 +71,16 @@ def as_probabilities(target, starts, decoder, classifier):
     if not target.is_floating_point():
         for digit in target.flatten().tolist():
             if not 0 <= digit < classes:
-                raise ValueError(f"digit {digit} is not among the {classes} classes of this classifier")
+                raise ValueError(f"target: digit {digit} is not among the {classes} classes of this classifier")
         target = F.one_hot(target.long(), classes)
     if target.shape not in ((classes,), (n, classes)):
         raise ValueError(f"target must be one for all or one for each of {n} starts, got {tuple(target.shape)}")
     if not (target.min() >= 0 and (target.sum(-1) - 1).abs().max() < 1e-4):  # NaN is refused as well
-        raise ValueError("target must be a class, or probabilities: not negative, and with sum 1")
+        sums = [f"{value:.3g}" for value in (target.min(), *target.sum(-1).aminmax())]
+        raise ValueError(
+            "target must be a class, or probabilities: not negative, and with sum 1, got a lowest of {} and sums from "
+            "{} to {}".format(*sums)
+        )
     return target.expand(n, classes).to(starts.dtype)
 
 

@@ -11,12 +11,12 @@ def answer(explorer, question, buffers):
     reply, pixels, state = {}, [], {}
     try:
         if not isinstance(question, dict):
-            raise ValueError("a question must be an object")
+            raise ValueError(f"a question must be an object, got {type(question).__name__}")
         # Echoed as they are: they tell the view which question this answers.
         reply = {key: question[key] for key in ("page", "number", "asked") if _short(question.get(key))}
         kind = question.get("kind")
         if kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}")
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r:.50}")
         facts, pixels, state = KINDS[kind](explorer, question, buffers)
         reply |= {"kind": kind, **facts}
     except Exception as error:
@@ -30,7 +30,7 @@ def answer(explorer, question, buffers):
 
 def _look(explorer, question, buffers):
     """Decode one place. Buffers: its ink and the nearest training image, 784 bytes each."""
-    xy = _places([question.get("xy")], 1)[0]
+    xy = _places("xy", [question.get("xy")], 1)[0]
     sight = explorer.look([xy])
     *probs, prior, off = sight.facts[0].tolist()
     reply = {
@@ -45,20 +45,21 @@ def _look(explorer, question, buffers):
 
 def _strip(explorer, question, buffers):
     """Decode a path of places. Buffer: their ink, 784 bytes each."""
-    path = _places(question.get("path"), 64)
+    path = _places("path", question.get("path"), 64)
     return {}, [explorer.look(path).ink.numpy().tobytes()], {}
 
 
 def _pin(explorer, question, buffers):
     """Take note of what is pinned."""
-    return {}, [], {"pins": _places(question.get("pins"), 64) if question.get("pins") else []}
+    return {}, [], {"pins": _places("pins", question.get("pins"), 64) if question.get("pins") else []}
 
 
 def _draw(explorer, question, buffers):
     """Read a drawing, `side` x `side` bytes. Buffers: the prepared image, its reconstruction, the nearest images."""
     side = question.get("side")
     if type(side) is not int or not 0 < side <= PAD or len(buffers) != 1 or len(buffers[0]) != side * side:
-        raise ValueError(f"expected side, at most {PAD}, and one buffer of side x side bytes")
+        sizes = [len(buffer) for buffer in buffers]
+        raise ValueError(f"side must be 1 to {PAD}, with one buffer of side x side bytes, got {side!r:.50} and {sizes}")
     strokes = torch.frombuffer(bytearray(buffers[0]), dtype=torch.uint8).reshape(side, side).float() / 255
     found = explorer.space.read(strokes)
     if found is None:
@@ -69,10 +70,10 @@ def _draw(explorer, question, buffers):
 KINDS = {"look": _look, "strip": _strip, "pin": _pin, "draw": _draw}
 
 
-def _places(value, most):
+def _places(name, value, most):
     """Return a list of 1 to `most` places as lists of two floats."""
     if not isinstance(value, list) or not 0 < len(value) <= most or not all(map(_is_place, value)):
-        raise ValueError(f"expected 1 to {most} places, two numbers within {FAR:g} each")
+        raise ValueError(f"{name} must be 1 to {most} places, two numbers within {FAR:g} each, got {value!r:.50}")
     return [list(map(float, place)) for place in value]
 
 

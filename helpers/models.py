@@ -1,6 +1,6 @@
 """The networks, in their shortest readable form.
 
-Every model takes images of shape (n, 1, 28, 28) in [0, 1]; one that prefers another range converts inside `forward`.
+Every model takes images of shape (n, 1, 28, 28) in [0, 1]; one that prefers another range converts them itself.
 `model.config` holds the keyword arguments that rebuild it.
 """
 

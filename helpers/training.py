@@ -126,9 +126,13 @@ def evaluate(model, measures, split, batch_size=1000):
     training = model.training
     model.eval()
     totals = torch.zeros(len(measures), device=device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(0)  # a VAE draws z: two calls must see the same draws
+    dice = torch if device.type == "cpu" else torch.get_device_module(device)
+    before = dice.get_rng_state()
+    dice.manual_seed(0)  # a VAE draws z: two calls must see the same draws
+    try:
         for x, y in split.batches(batch_size):
             totals += len(x) * torch.stack([measure(model, x, y) for measure in measures.values()])
-    model.train(training)
+    finally:
+        dice.set_rng_state(before)
+        model.train(training)
     return dict(zip(measures, (totals / len(split)).tolist(), strict=True))

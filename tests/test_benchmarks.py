@@ -1,15 +1,18 @@
 """The benchmarks measure what they say: in turn, on the same images; one that fails leaves the others' rows."""
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from helpers.checkpoints import read_recipe
 from helpers.data import load_mnist
-from helpers.models import CNN, normalise
+from helpers.models import CNN, Unpadded, normalise
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+import best_classifier
 import hover
 import measure
 import table
@@ -41,6 +44,23 @@ def test_the_textbook_sees_the_same_images_and_has_as_many_weights():
     assert weights[0] == weights[1]
 
 
+def test_the_shipped_best_classifier_was_made_by_the_recipe_that_stands_there():
+    stored = read_recipe("best_classifier")
+    assert stored["model"] == "Unpadded" and stored["config"] == json.loads(json.dumps(Unpadded().config))
+    wanted = best_classifier.RECIPE | {"loss": "cross_entropy", "augment": "random_affine", "metrics": ["accuracy"]}
+    assert stored["recipe"] == wanted
+
+
+def test_an_affine_map_without_reach_changes_nothing_and_with_it_moves_the_ink_a_little():
+    x = load_mnist().test.x[:50]
+    assert torch.allclose(best_classifier.random_affine(x, pixels=0, degrees=0, scale=0, shear=0), x, atol=1e-5)
+    torch.manual_seed(0)
+    moved = best_classifier.random_affine(x)
+    assert moved.shape == x.shape and moved.min() >= 0 and moved.max() < 1 + 1e-5
+    assert not torch.allclose(moved, x, atol=0.1)
+    assert moved.sum() == pytest.approx(x.sum().item(), rel=0.1)
+
+
 def test_frames_become_a_row_with_their_rate_delays_and_backlog():
     frame = {"now": 20.0, "drawn": 12.0, "move": 2.0, "inFlight": 2}
     row = hover.describe("exact, decoder that takes 50 ms", "backlog <= 2", [frame])
@@ -50,11 +70,10 @@ def test_frames_become_a_row_with_their_rate_delays_and_backlog():
     assert "backlog" not in hover.describe("preview", "", [frame | {"inFlight": 0}]).measured
 
 
-def test_a_browser_that_fails_costs_the_table_only_what_it_had_to_say(monkeypatch, capsys):
+def test_a_part_that_fails_costs_the_table_only_what_it_had_to_say(capsys):
     def rows():
         yield measure.Row("explorer: preview", "59 frames a second", "")
         raise RuntimeError("the browser is gone")
 
-    monkeypatch.setattr(hover, "rows", rows)
-    assert [row.what for row in table.explorer()] == ["explorer: preview", "explorer"]
+    assert [row.what for row in table.guarded("explorer", rows)] == ["explorer: preview", "explorer"]
     assert "the browser is gone" in capsys.readouterr().err

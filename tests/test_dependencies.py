@@ -32,7 +32,7 @@ def distributions(module):
 
 def sources():
     """Yield (path, Python source) of every script, module, test and notebook of the project."""
-    for folder in (".", "helpers", "tests", "benchmarks"):
+    for folder in (".", "helpers", "tests", "benchmarks", "docs"):
         for path in sorted((ROOT / folder).glob("*.py")):
             yield path, path.read_text(encoding="utf-8")
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):

@@ -16,7 +16,7 @@ from helpers.training import evaluate, fit, pick_device, seed_everything
 
 TARGET = 0.99
 SEEDS = 5
-RECIPE = {"epochs": 2, "lr": 1e-2, "batch_size": 256, "betas": (0.7, 0.9)}
+RECIPE = {"epochs": 2, "lr": 1.5e-2, "batch_size": 384, "betas": (0.7, 0.9)}
 
 
 class Quick(nn.Sequential):
@@ -26,7 +26,7 @@ class Quick(nn.Sequential):
         super().__init__(
             *(nn.Conv2d(1, 16, 5, stride=2), nn.ReLU()),  # (n, 16, 12, 12)
             *(nn.Conv2d(16, 32, 3), nn.MaxPool2d(2), nn.ReLU()),  # (n, 32, 5, 5)
-            *(nn.Flatten(), nn.Linear(800, 128), nn.ReLU(), nn.Linear(128, 10)),
+            *(nn.Flatten(), nn.Linear(800, 64), nn.ReLU(), nn.Linear(64, 10)),
         )
 
     def forward(self, x):

@@ -134,9 +134,10 @@ class LatentExplorer(anywidget.AnyWidget):
         xy = tuple(xy)
         if self._off_plane and self._off_plane[0] == xy:
             return self._off_plane[1]
-        if self._lifted[0] != xy:
-            self._lifted = xy, tuple(self.space.map.lift(self._tensor(xy))[0].tolist())
-        return self._lifted[1]
+        last = self._lifted  # once: another thread may answer a question meanwhile
+        if last[0] != xy:
+            self._lifted = last = xy, tuple(self.space.map.lift(self._tensor(xy))[0].tolist())
+        return last[1]
 
     @property
     def history(self):

@@ -204,6 +204,13 @@ def test_bad_pins_paths_and_drawings_are_refused_with_a_reply(explorer, bad, buf
     assert reply["error"] and not pixels and explorer.pins == []
 
 
+def test_one_question_lifts_its_place_once(explorer, monkeypatch):
+    lifted, lift = [], explorer.space.map.lift
+    monkeypatch.setattr(explorer.space.map, "lift", lambda xy: lifted.append(xy) or lift(xy))
+    ask(explorer, look(0.25, -0.75, number=1))
+    assert len(lifted) == 1 and explorer.z == explorer.code((0.25, -0.75))
+
+
 def test_atlas_is_what_torch_decodes_at_the_middles_of_its_tiles(explorer):
     left, right, bottom, top = explorer.bounds
     side = explorer.tiles

@@ -90,6 +90,16 @@ def test_run_names_the_cell_that_fails_and_goes_on(house):
     assert "1 of 3 notebooks ok" in done.stdout
 
 
+def test_from_scratch_the_notebook_that_shows_all_models_comes_last(house):
+    script, write = house
+    for name in ("00_shows", "01_trains"):
+        write(name, "1")
+    order = []
+    for retrain in ("0", "1"):
+        order.append(re.findall(r"^(0\d)_", start(script, RETRAIN=retrain).stdout, re.MULTILINE))
+    assert order == [["00", "01"], ["01", "00"]]
+
+
 def test_in_place_writes_outputs_that_are_the_same_on_every_machine(house):
     script, write = house
     path = write("01_one", "import json", "json.loads('')", widgets={"state": {}})

@@ -5,7 +5,12 @@ PYTHON ?= python3
 BIN    := .venv/bin
 READY  := .venv/.ready
 
-.PHONY: help run lab test check notebooks retrain bench clean
+# The notebooks as on a machine without AVX: its matrix products round otherwise.
+OLDER  := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1
+# As many files at once as there are cores, each on one thread.
+ALONGSIDE := -n auto --maxprocesses 4 --dist loadscope
+
+.PHONY: help run lab test check portable stress scratch notebooks retrain bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,12 +22,23 @@ lab: $(READY)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 test: $(READY)  ## every test, and every notebook against its committed output
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(ALONGSIDE) -m "not browser"
+	$(BIN)/pytest tests -m browser
 
 check: $(READY)  ## the fast loop: style and quick unit tests, no notebook is run, no browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pytest tests -m "not browser and not slow"
+
+portable: $(READY)  ## every notebook against its committed output, as on an older processor
+	$(OLDER) $(BIN)/pytest $(ALONGSIDE) notebooks
+
+stress: $(READY)  ## the hardship tests at full length: 100,000 damaged files, 100 killed saves
+	$(BIN)/pytest --stress tests/test_idx.py tests/test_checkpoints.py tests/test_explorer.py
+
+scratch: $(READY)  ## every model trained from scratch in a folder that is thrown away: do the assertions still hold?
+	models=$$(mktemp -d) && trap 'rm -rf "$$models"' EXIT && RETRAIN=1 MODELS_DIR=$$models \
+		$(BIN)/pytest --nbval-lax $(or $(NOTEBOOKS),notebooks/0[1-9]*.ipynb notebooks/00_explore.ipynb)
 
 notebooks: $(READY)  ## execute the notebooks and write outputs and the README's picture back, to be committed
 	$(BIN)/python run.py --in-place

@@ -15,6 +15,16 @@ settings.load_profile("shared machine")
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 
 
+def pytest_addoption(parser):
+    parser.addoption("--stress", action="store_true", help="the hardship tests at full length, ten times the usual")
+
+
+@pytest.fixture(scope="session")
+def rounds(request):
+    """Return the function that shortens a long test: the full count with --stress, a tenth of it without."""
+    return lambda count: count if request.config.getoption("--stress") else count // 10
+
+
 @pytest.fixture(scope="session")
 def idx_bytes():
     """Return the function that writes an array as the bytes of its IDX file."""

@@ -21,6 +21,7 @@ COMMANDS = {
     "notebook": ("tests/test_explorer_browser.py", '"notebook"'),
     "voila": ("tests/test_explorer_browser.py", '"voila"'),
     "nbval": ("pyproject.toml", "--nbval"),
+    "pytest-xdist": ("Makefile", "--dist"),
     "ruff": ("Makefile", "ruff check"),
 }
 

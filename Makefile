@@ -10,7 +10,7 @@ OLDER  := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1
 # As many files at once as there are cores, each on one thread.
 ALONGSIDE := -n auto --maxprocesses 4 --dist loadscope
 
-.PHONY: help run lab test check portable stress scratch notebooks retrain bench clean
+.PHONY: help run lab test check portable stress scratch notebooks retrain bench lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,7 @@ test: $(READY)  ## every test, and every notebook against its committed output
 check: $(READY)  ## the fast loop: style and quick unit tests, no notebook is run, no browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/deptry . benchmarks tests
 	$(BIN)/pytest tests -m "not browser and not slow"
 
 portable: $(READY)  ## every notebook against its committed output, as on an older processor
@@ -53,11 +54,16 @@ retrain: $(READY)  ## train every shipped model from scratch, into models/
 bench: $(READY)  ## measure this machine: one table, also written to benchmarks/results/
 	$(BIN)/python benchmarks/table.py
 
+lock: $(READY)  ## write down the version of every package that is installed, to be committed
+	sed -n '/^#/p' constraints.txt > constraints.tmp
+	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu//' >> constraints.tmp
+	mv constraints.tmp constraints.txt
+
 clean:  ## remove results and caches; .venv, data and weights stay
 	rm -rf build .pytest_cache .ruff_cache .hypothesis */__pycache__
 
 # Touched last: an installation that was interrupted starts over.
-$(READY): requirements.txt pyproject.toml
+$(READY): requirements.txt constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("This needs Python 3.11 or newer; \
 	$(PYTHON) is %d.%d. If there is a newer one: make PYTHON=python3.12 ..." % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv

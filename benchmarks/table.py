@@ -31,7 +31,9 @@ def machine():
     device = pick_device()
     info = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.+)", info.read_text()) if info.exists() else []
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else (names or [platform.machine()])[0]
+    name = (names or [platform.machine()])[0]
+    if device.type != "cpu":
+        name = getattr(torch.get_device_module(device), "get_device_name", str)(device)  # MPS has no names
     with autocast(device):
         precision = "bfloat16" if torch.is_autocast_enabled(device.type) else "float32"
     versions = f"Python {platform.python_version()}, PyTorch {torch.__version__}"

@@ -12,9 +12,9 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-VENV = ROOT / ".venv" / "bin" / "python"
+VENV = ROOT / ".venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 if VENV.exists() and Path(sys.prefix).resolve() != ROOT / ".venv":
-    FIX = "run `.venv/bin/python test.py`"
+    FIX = f"run `{VENV.relative_to(ROOT)} test.py`"
 else:
     FIX = "run `make test`, or `python -m pip install -r requirements.txt`"
 
@@ -63,7 +63,8 @@ def device():
     found = pick_device()
     if found.type == "cpu":
         raise Absent("no GPU in use, and none is needed: the CPU will do")
-    return f"{found}, {torch.cuda.get_device_name(found) if found.type == 'cuda' else platform.processor()}"
+    name = getattr(torch.get_device_module(found), "get_device_name", lambda device: platform.processor())
+    return f"{found}, {name(found)}"
 
 
 def convolution():

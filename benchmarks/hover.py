@@ -26,6 +26,7 @@ from helpers.checkpoints import load
 from helpers.data import load_mnist
 from helpers.explorer import LatentExplorer
 from helpers.models import CNN, VAE
+from helpers.training import pick_device
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 import lab
@@ -37,9 +38,11 @@ import torch
 from helpers.checkpoints import load
 from helpers.data import load_mnist
 from helpers.models import CNN, VAE
+from helpers.training import pick_device
 
-train = load_mnist().train
-model, classifier = load("vae", VAE)[0], load("cnn_classifier", CNN)[0]
+device = pick_device()
+train = load_mnist(device).train
+model, classifier = load("vae", VAE, device)[0], load("cnn_classifier", CNN, device)[0]
 """
 EXPLORER = """
 from helpers.explorer import LatentExplorer
@@ -49,7 +52,7 @@ explorer
 TRAINING = """
 import time
 from helpers.models import VAE
-net, until, steps = VAE(latent_dim=2), time.monotonic() + 30, 0
+net, until = VAE(latent_dim=2).to(device), time.monotonic() + 30
 adam = torch.optim.Adam(net.parameters())
 while time.monotonic() < until:
     logits, mu, logvar = net(train.x[:128])
@@ -71,14 +74,15 @@ matplotlib.use("webagg")
 import matplotlib.pyplot as plt
 from helpers.latent import encode
 plt.rcParams.update({"webagg.open_in_browser": False, "webagg.port": int(sys.argv[1])})
-codes = encode(model, train.x)
+codes = encode(model, train.x).cpu()
 figure, (plane, digit) = plt.subplots(1, 2, figsize=(9, 4.5))
-plane.scatter(*codes.T, c=train.y, cmap="tab10", s=2)
-picture = digit.imshow(train.x[0, 0], cmap="gray_r")
+plane.scatter(*codes.T, c=train.y.cpu(), cmap="tab10", s=2)
+picture = digit.imshow(train.x[0, 0].cpu(), cmap="gray_r")
 def move(event):
     if event.inaxes is plane:
         with torch.inference_mode():
-            picture.set_data(model.decode(torch.tensor([[event.xdata, event.ydata]]).float())[0, 0])
+            place = torch.tensor([[event.xdata, event.ydata]], dtype=torch.float32, device=device)
+            picture.set_data(model.decode(place)[0, 0].cpu())
         figure.canvas.draw_idle()
 figure.canvas.mpl_connect("motion_notify_event", move)
 plt.show()
@@ -173,8 +177,10 @@ def live_rows():
 
 def page_rows():
     """Yield the size of the saved page, and how far what it shows under a real pointer is from what torch decodes."""
-    train = load_mnist().train
-    explorer = LatentExplorer(load("vae", VAE)[0], train.x, train.y, load("cnn_classifier", CNN)[0])
+    device = pick_device()
+    train = load_mnist(device).train
+    model, classifier = load("vae", VAE, device)[0], load("cnn_classifier", CNN, device)[0]
+    explorer = LatentExplorer(model, train.x, train.y, classifier)
     left, right, bottom, top = explorer.bounds
     with tempfile.TemporaryDirectory() as folder, lab.browser() as page:
         path = Path(folder) / "explorer.html"

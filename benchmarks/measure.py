@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from helpers.training import pick_device
+
 
 class Row(NamedTuple):
     """One line of the table, in words."""
@@ -26,8 +28,9 @@ def seconds(function):
 
 
 def synchronise():
-    if torch.accelerator.is_available():
-        torch.accelerator.synchronize()
+    device = pick_device()
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def in_turn(*functions, rounds=3):

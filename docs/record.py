@@ -19,10 +19,12 @@ CELL = """from helpers.checkpoints import load
 from helpers.data import load_mnist
 from helpers.explorer import LatentExplorer
 from helpers.models import CNN, VAE
+from helpers.training import pick_device
 
-train = load_mnist().train
-model, _ = load("vae", VAE)
-classifier, _ = load("cnn_classifier", CNN)
+device = pick_device()
+train = load_mnist(device).train
+model, _ = load("vae", VAE, device)
+classifier, _ = load("cnn_classifier", CNN, device)
 
 LatentExplorer(model, train.x, train.y, classifier)"""
 WIDTH, STEPS = 750, 90  # pixels and pictures of the animation

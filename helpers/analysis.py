@@ -9,6 +9,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KNeighborsClassifier
 
 from helpers.checks import check_codes, check_device, check_digits, check_images
+from helpers.models import eval_mode
 
 
 def knn_accuracy(codes, y, k=10, reference=None):
@@ -75,7 +76,8 @@ def read_by(classifier, images, batch_size=1000):
     """
     check_device(classifier, images=images)
     (check_codes if images.dim() == 2 else check_images)("images", images)
-    logits = torch.cat([classifier(batch) for batch in images.split(batch_size)])
+    with eval_mode(classifier):
+        logits = torch.cat([classifier(batch) for batch in images.split(batch_size)])
     confidence, digits = logits.softmax(1).max(1)
     return digits, confidence
 
@@ -86,7 +88,7 @@ def effective_classes(digits, classes=10):
     It is the exponential of the entropy of their shares.
     """
     check_digits("digits", digits, classes)
-    shares = torch.bincount(digits, minlength=classes) / len(digits)
+    shares = torch.bincount(digits.cpu(), minlength=classes) / len(digits)
     return float(torch.special.entr(shares).sum().exp())
 
 

@@ -1,5 +1,7 @@
 """Refuse images, codes and digits that would be taken without a word and answered with nonsense."""
 
+import torch
+
 
 def check_images(name, x):
     """Raise ValueError unless x holds images: at least one, (n, 1, 28, 28), of floats in [0, 1]."""
@@ -7,7 +9,7 @@ def check_images(name, x):
         raise ValueError(f"{name} must have shape (n, 1, 28, 28) with n >= 1, got {tuple(x.shape)}")
     if not x.is_floating_point():
         raise ValueError(f"{name} must be floats in [0, 1], got {x.dtype}")
-    low, high = (value.item() for value in x.aminmax())
+    low, high = torch.stack(x.aminmax()).tolist()  # one wait for a GPU, not two
     if not (low >= 0 and high <= 1):  # NaN is refused as well
         raise ValueError(f"{name} must be in [0, 1], got values from {low:.3g} to {high:.3g}")
 
@@ -28,14 +30,20 @@ def check_digits(name, y, classes=10):
         raise ValueError(f"{name} must have shape (n,) with n >= 1, got {tuple(y.shape)}")
     if y.is_floating_point():
         raise ValueError(f"{name} must be whole numbers, got {y.dtype}")
-    low, high = (value.item() for value in y.aminmax())
+    low, high = torch.stack(y.aminmax()).tolist()
     if low < 0 or high >= classes:
         raise ValueError(f"{name} must be from 0 to {classes - 1}, got values from {low} to {high}")
 
 
-def check_device(model, **tensors):
-    """Raise ValueError unless each tensor is on the device of the model's weights."""
-    device = next((weights.device for weights in model.parameters()), None)
-    for name, tensor in tensors.items():
-        if tensor.device != (device or tensor.device):
-            raise ValueError(f"{name} must be on {device}, like the model, got {tensor.device}")
+def check_device(model, **others):
+    """Raise ValueError unless all others, tensors or networks, are on the device of the model's weights."""
+    device = _device_of(model)
+    for name, other in others.items():
+        found = _device_of(other)
+        if None not in (device, found) and found != device:
+            raise ValueError(f"{name} must be on {device}, like the {type(model).__name__}, got {found}")
+
+
+def _device_of(value):
+    """Return where a tensor or the weights of a network are, or None for a network without weights."""
+    return value.device if hasattr(value, "device") else next((w.device for w in value.parameters()), None)

@@ -43,7 +43,7 @@ VALID = 5_000  # images at the end of the training file that are held out
 TIMEOUT = 30  # seconds a mirror may be silent
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a split equals itself only: == on tensors has no single answer
 class Split:
     """Hold images `x`, (n, 1, 28, 28) float32 in [0, 1], and their labels `y`, (n,) int64, on one device."""
 
@@ -148,8 +148,11 @@ def _read(path, name, device):
     if len(shape) == 1 and array.max() > 9:
         raise IdxError(f"{path}: expected labels from 0 to 9, found {array.max()}")
 
-    tensor = torch.from_numpy(array).to(device)  # travels as bytes, a quarter of the floats
-    return tensor.long() if len(shape) == 1 else tensor.unsqueeze(1).float().div_(255)  # (n,) or (n, 1, 28, 28)
+    tensor = torch.from_numpy(array)
+    if len(shape) == 1:
+        return tensor.long().to(device)  # (n,)
+    # Divided on the CPU: a GPU multiplies by 1 / 255 instead, and rounds every second grey level otherwise.
+    return tensor.unsqueeze(1).float().div_(255).to(device)  # (n, 1, 28, 28)
 
 
 def _download(name, directory):

@@ -1,11 +1,10 @@
 """Climb in latent space to what a classifier wants to see."""
 
-from contextlib import contextmanager
-
 import torch
 import torch.nn.functional as F
 
 from helpers.checks import check_codes, check_device
+from helpers.models import eval_mode
 
 
 def guide(decoder, classifier, target, starts, prior_weight=0.003, steps=60, lr=0.3):
@@ -24,7 +23,7 @@ def guide(decoder, classifier, target, starts, prior_weight=0.003, steps=60, lr=
         raise ValueError(f"need steps >= 1, lr > 0 and prior_weight >= 0, got {steps}, {lr} and {prior_weight}")
     p = as_probabilities(target, starts, decoder, classifier)
     path = [starts.detach().clone()]
-    with frozen(decoder, classifier):
+    with eval_mode(decoder, classifier):
         for _ in range(steps):
             z = path[-1].clone().requires_grad_()
             value = objective(decoder, classifier, p, z, prior_weight)
@@ -53,26 +52,28 @@ def scout(decoder, classifier, target, candidates):
     """
     if candidates.dim() != 3 or not len(candidates):
         raise ValueError(f"candidates must have shape (k, n, latent_dim) with k >= 1, got {tuple(candidates.shape)}")
-    check_device(classifier, candidates=candidates)
+    check_device(classifier, decoder=decoder, candidates=candidates)
     check_codes("candidates", candidates.flatten(0, 1), getattr(decoder, "latent_dim", None))
     p = as_probabilities(target, candidates[0], decoder, classifier)
-    with frozen(decoder, classifier):
+    with eval_mode(decoder, classifier):
         values = torch.stack([objective(decoder, classifier, p, z, prior_weight=0) for z in candidates])  # (k, n)
-    return candidates[values.argmin(0), torch.arange(len(p))]
+    return candidates[values.argmin(0), torch.arange(len(p), device=values.device)]
 
 
 def as_probabilities(target, starts, decoder, classifier):
     """Return one probability vector a start, (n, classes), for any target that `guide` takes."""
-    check_device(classifier, starts=starts)
+    check_device(classifier, decoder=decoder, starts=starts)
     check_codes("starts", starts, getattr(decoder, "latent_dim", None))
-    with torch.no_grad(), frozen(decoder, classifier):
+    with torch.no_grad(), eval_mode(decoder, classifier):
         classes = classifier(decoder.decode(starts[:1])).shape[1]
-    target, n = torch.as_tensor(target, device=starts.device), len(starts)
-    if not target.is_floating_point():
+    target, n = torch.as_tensor(target), len(starts)
+    if target.is_floating_point():
+        target = target.to(starts)  # before any work on the device: not every one has float64
+    else:
         for digit in target.flatten().tolist():
             if not 0 <= digit < classes:
                 raise ValueError(f"target: digit {digit} is not among the {classes} classes of this classifier")
-        target = F.one_hot(target.long(), classes)
+        target = F.one_hot(target.long(), classes).to(starts)
     if target.shape not in ((classes,), (n, classes)):
         raise ValueError(f"target must be one for all or one for each of {n} starts, got {tuple(target.shape)}")
     if not (target.min() >= 0 and (target.sum(-1) - 1).abs().max() < 1e-4):  # NaN is refused as well
@@ -81,17 +82,4 @@ def as_probabilities(target, starts, decoder, classifier):
             "target must be a class, or probabilities: not negative, and with sum 1, got a lowest of {} and sums from "
             "{} to {}".format(*sums)
         )
-    return target.expand(n, classes).to(starts.dtype)
-
-
-@contextmanager
-def frozen(*models):
-    """Put models in eval mode, and every layer back as it was afterwards: here they are read, not trained."""
-    modes = [(layer, layer.training) for model in models for layer in model.modules()]
-    try:
-        for model in models:
-            model.eval()
-        yield
-    finally:
-        for layer, mode in modes:
-            layer.training = mode
+    return target.expand(n, classes)

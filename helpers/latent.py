@@ -3,6 +3,7 @@
 import torch
 
 from helpers.checks import check_codes, check_device, check_images
+from helpers.models import eval_mode
 
 
 @torch.inference_mode()
@@ -10,7 +11,8 @@ def encode(model, x, batch_size=1000):
     """Return the codes of images, (n, 1, 28, 28) -> (n, latent_dim): mu for a VAE, z for an autoencoder."""
     check_device(model, x=x)
     check_images("x", x)
-    codes = [model.encode(batch) for batch in x.split(batch_size)]
+    with eval_mode(model):
+        codes = [model.encode(batch) for batch in x.split(batch_size)]
     return torch.cat([code[0] if isinstance(code, tuple) else code for code in codes])
 
 
@@ -19,7 +21,8 @@ def decode(model, z, batch_size=1000):
     """Return the images in [0, 1] of codes, (n, latent_dim) -> (n, 1, 28, 28)."""
     check_device(model, z=z)
     check_codes("z", z, model.latent_dim)
-    return torch.cat([model.decode(batch) for batch in z.split(batch_size)])
+    with eval_mode(model):
+        return torch.cat([model.decode(batch) for batch in z.split(batch_size)])
 
 
 def quantile_grid(side):

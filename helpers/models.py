@@ -4,6 +4,7 @@ Every model takes images of shape (n, 1, 28, 28) in [0, 1]; one that prefers ano
 `model.config` holds the keyword arguments that rebuild it.
 """
 
+from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
@@ -15,6 +16,19 @@ MEAN, STD = 0.1307, 0.3081  # of all pixels of the MNIST training images
 def normalise(x):
     """Shift and scale images in [0, 1] to mean 0 and standard deviation 1 over the MNIST training set."""
     return (x - MEAN) / STD
+
+
+@contextmanager
+def eval_mode(*models):
+    """Put models in eval mode, and every layer back as it was afterwards: here they are read, not trained."""
+    training = [layer for model in models for layer in model.modules() if layer.training]
+    try:
+        for model in models:
+            model.eval()
+        yield
+    finally:
+        for layer in training:
+            layer.training = True
 
 
 class CNN(nn.Module):

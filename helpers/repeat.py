@@ -1,18 +1,20 @@
 """Train the shipped models again from other seeds and sizes, to see how much of a result is luck.
 
-`python -m helpers.repeat [NAME ...]` makes the runs below, as many at once as there are cores, and stores each as soon
-as it is done. `--scheduler tcp://HOST:8786` makes them on the Dask cluster of that scheduler instead. Each run goes by
-the recipe in the model's checkpoint, so there is no second copy of any setting.
+`python -m helpers.repeat [NAME ...]` makes the runs below, as many at once as there are GPUs, or without one cores, and
+stores each as soon as it is done. `--scheduler tcp://HOST:8786` makes them on the Dask cluster of that scheduler
+instead. Each run goes by the recipe in the model's checkpoint, so there is no second copy of any setting.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import joblib
+import torch
 from tqdm.auto import tqdm
 
 from helpers import augment, losses, models
@@ -83,7 +85,7 @@ def read_repeats(name, **wanted):
 def sweep(runs, scheduler=None):
     """Make the runs in parallel and store each row as soon as it is done.
 
-    Without `scheduler` the runs share this machine's cores, one process each; with the address of a Dask scheduler
+    Without `scheduler` the runs share this machine, see `this_machine`; with the address of a Dask scheduler
     they go to its workers, and what a worker had begun when it died is begun again by another.
     """
     for run in runs:
@@ -97,9 +99,21 @@ def sweep(runs, scheduler=None):
 
 
 def this_machine():
-    """Spread joblib's work over the cores; it gives each process its share of the threads."""
+    """Spread joblib's work over the GPUs, one process each, or over the one that DEVICE names; without a GPU over the
+    cores, where joblib gives each process its share of the threads."""
     os.environ["TQDM_DISABLE"] = "1"  # for the processes to come: their bars would overwrite each other
-    return joblib.parallel_config(backend="loky", n_jobs=-1)
+    device = pick_device()
+    if device.type == "cpu":
+        return joblib.parallel_config(backend="loky", n_jobs=-1)
+    count = torch.accelerator.device_count() if device.index is None else 1  # no index: DEVICE names none of them
+    return joblib.parallel_config(backend="loky", n_jobs=count, initializer=_take_gpu, initargs=(count,))
+
+
+def _take_gpu(count):
+    """Make one GPU of several the current one of this process, that pick_device finds: the first for the first..."""
+    number = int(multiprocessing.current_process().name.rpartition("-")[2])  # loky counts: LokyProcess-1 ...
+    if count > 1:
+        torch.accelerator.set_device_index((number - 1) % count)
 
 
 @contextmanager

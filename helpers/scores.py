@@ -10,7 +10,7 @@ from helpers.analysis import fit_mixture, frechet_distance, knn_accuracy, sample
 from helpers.checks import check_device, check_images
 from helpers.clusters import score_clusters, umap_plane
 from helpers.latent import decode, encode
-from helpers.models import VariationalAutoencoder, normalise
+from helpers.models import VariationalAutoencoder, eval_mode, normalise
 
 SMALLEST = 0.06  # of all codes make a cluster: a digit has about a tenth
 
@@ -57,4 +57,5 @@ def features(classifier, x, batch_size=1000):
     check_device(classifier, x=x)
     check_images("x", x)
     layers = classifier.head[:-1]
-    return torch.cat([layers(classifier.features(normalise(batch))) for batch in x.split(batch_size)])
+    with eval_mode(classifier):
+        return torch.cat([layers(classifier.features(normalise(batch))) for batch in x.split(batch_size)])

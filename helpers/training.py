@@ -1,14 +1,19 @@
 """One training loop and one evaluation for every model, and the device they run on."""
 
+import contextlib
+import copy
 import math
 import os
 import time
 
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
+from helpers.models import eval_mode
+
 BAR_STEPS = 200
+CHANNELS_LAST = ("cpu", "cuda")  # where that layout is the faster one for convolutions; on MPS it is not always right
+FUSED = ("cpu", "cuda", "mps", "xpu")  # where torch brings AdamW as one kernel
 
 
 def pick_device():
@@ -27,10 +32,17 @@ def seed_everything(seed):
 
 
 def autocast(device):
-    """Mixed precision where the processor multiplies bfloat16 in hardware; elsewhere it would only cost time."""
+    """Mixed precision where `device` multiplies bfloat16 in hardware; elsewhere it would only cost time."""
+    return torch.autocast(device.type, torch.bfloat16) if _has_bfloat16(device) else contextlib.nullcontext()
+
+
+def _has_bfloat16(device):
     if device.type == "cpu":
-        return torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu.get_capabilities().get("avx512_bf16", False))
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and torch.cuda.is_bf16_supported())
+        return torch.cpu.get_capabilities().get("avx512_bf16", False)
+    if device.type != "cuda":
+        return False
+    with torch.cuda.device(device):  # torch answers for the current one
+        return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def fit(
@@ -69,9 +81,13 @@ def fit(
     device = train.x.device
     seed_everything(seed)
     order = torch.Generator().manual_seed(seed)
-    model.to(device, memory_format=torch.channels_last)  # the faster layout for convolutions in bfloat16
-    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True) if ema else None
-    optimiser = torch.optim.AdamW(model.parameters(), lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
+    model.to(device)
+    if device.type in CHANNELS_LAST:
+        model.to(memory_format=torch.channels_last)
+    averaged = copy.deepcopy(model) if ema else model
+    weights, means = _floats(model), _floats(averaged)
+    fused = device.type in FUSED or None  # None: torch chooses
+    optimiser = torch.optim.AdamW(model.parameters(), lr=lr, betas=betas, weight_decay=weight_decay, fused=fused)
     steps = epochs * math.ceil(len(train) / batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=lr, total_steps=steps, cycle_momentum=False)
     measures = {"loss": loss} | {metric.__name__: metric for metric in metrics}
@@ -91,14 +107,13 @@ def fit(
                 value.backward()
                 optimiser.step()
                 schedule.step()
-                if averaged:
-                    averaged.update_parameters(model)
+                if ema:  # a mean begins with the first weights that were trained
+                    torch._foreach_lerp_(means, weights, 1.0 if schedule.last_epoch == 1 else 1 - ema)
                 bar.update()
-            current = averaged.module if averaged else model
             row = {}
             for part, split in (("train", train[: len(valid)]), ("valid", valid)):
                 with autocast(device):
-                    row |= {f"{part}_{name}": mean for name, mean in evaluate(current, measures, split).items()}
+                    row |= {f"{part}_{name}": mean for name, mean in evaluate(averaged, measures, split).items()}
             row["seconds"] = time.perf_counter() - start
             if not math.isfinite(row["valid_loss"]):
                 raise FloatingPointError(
@@ -107,10 +122,15 @@ def fit(
             for name, number in row.items():
                 history.setdefault(name, []).append(number)
             bar.set_postfix_str(f"epoch {epoch + 1}/{epochs}, valid loss {row['valid_loss']:.3f}")
-    if averaged:
-        model.load_state_dict(averaged.module.state_dict())
+    if ema:
+        torch._foreach_copy_(weights, means)
     model.eval()
     return history
+
+
+def _floats(model):
+    """Return the weights and statistics of a model that an average can be taken of, as they change in place."""
+    return [value for value in model.state_dict().values() if value.is_floating_point()]
 
 
 @torch.inference_mode()
@@ -123,16 +143,18 @@ def evaluate(model, measures, split, batch_size=1000):
     if not len(split) or not measures or batch_size < 1:
         raise ValueError(f"need images, measures and batch_size >= 1, got {split}, {list(measures)} and {batch_size}")
     device = split.x.device
-    training = model.training
-    model.eval()
     totals = torch.zeros(len(measures), device=device)
-    dice = torch if device.type == "cpu" else torch.get_device_module(device)
-    before = dice.get_rng_state()
-    dice.manual_seed(0)  # a VAE draws z: two calls must see the same draws
-    try:
+    with eval_mode(model), _same_noise(device):  # a VAE draws z: two calls must see the same draws
         for x, y in split.batches(batch_size):
             totals += len(x) * torch.stack([measure(model, x, y) for measure in measures.values()])
-    finally:
-        dice.set_rng_state(before)
-        model.train(training)
     return dict(zip(measures, (totals / len(split)).tolist(), strict=True))
+
+
+@contextlib.contextmanager
+def _same_noise(device, seed=0):
+    """Draw the same numbers on `device` every time, and leave all random generators as they were."""
+    # every device's generator, because seeding reaches them all
+    devices = () if device.type == "cpu" else range(torch.get_device_module(device).device_count())
+    with torch.random.fork_rng(devices, device_type=device.type):
+        torch.manual_seed(seed)
+        yield

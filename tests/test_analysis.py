@@ -1,5 +1,7 @@
 """Metrics against cases made by hand, samplers by their shape, range and seed."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch import nn
 
 from helpers.analysis import effective_classes, fit_mixture, frechet_distance, knn_accuracy, read_by, sample_mixture
 from helpers.latent import decode
-from helpers.models import CAE
+from helpers.models import CAE, Judge
 
 
 def gaussian(n, mean, scale, seed=0):
@@ -141,3 +143,15 @@ def test_reading_returns_digit_and_confidence():
 @pytest.mark.parametrize(("digits", "expected"), [([3, 3, 3], 1), ([0, 1, 0, 1], 2), (list(range(10)), 10)])
 def test_effective_classes_counts_what_is_used(digits, expected):
     assert effective_classes(torch.tensor(digits)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_classifier_in_training_is_read_in_eval_mode_and_learns_nothing_from_it():
+    torch.manual_seed(0)
+    judge = Judge(channels=(2, 3, 4)).train()
+    judge.layers[1].eval()  # frozen, as in fine-tuning
+    before = copy.deepcopy(judge)
+    images = torch.rand(30, 1, 28, 28)
+    (digits, sure), (others, unsure) = read_by(judge, images), read_by(judge, images, batch_size=7)
+    assert torch.equal(digits, others) and torch.allclose(sure, unsure, atol=1e-6)
+    assert all(torch.equal(a, b) for a, b in zip(judge.state_dict().values(), before.state_dict().values()))
+    assert [layer.training for layer in judge.modules()] == [layer.training for layer in before.modules()]

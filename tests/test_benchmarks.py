@@ -13,6 +13,7 @@ from helpers.models import CNN, Unpadded, normalise
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import best_classifier
+import gpu
 import hover
 import measure
 import table
@@ -77,3 +78,24 @@ def test_a_part_that_fails_costs_the_table_only_what_it_had_to_say(capsys):
 
     assert [row.what for row in table.guarded("explorer", rows)] == ["explorer: preview", "explorer"]
     assert "the browser is gone" in capsys.readouterr().err
+
+
+def test_a_gpu_is_checked_before_it_is_measured_and_a_failure_is_the_exit_code(monkeypatch, tmp_path):
+    commands = {"sound": ("-c", "import os; assert os.environ['DEVICE'] == 'meta'"), "broken": ("-c", "1 / 0")}
+    monkeypatch.setenv("DEVICE", "meta")
+    monkeypatch.setattr(table, "machine", lambda: "a GPU; of one kind")
+    monkeypatch.setattr(table, "HERE", tmp_path)
+    monkeypatch.setattr(table, "PARTS", {"loading": lambda: [measure.Row("read MNIST", "1 s", "")]})
+    monkeypatch.setattr(gpu, "CHECKS", commands)
+    assert gpu.main() == 1
+    found = [line.split(" | ")[:2] for line in (tmp_path / "results" / "a-gpu.md").read_text().splitlines()[-3:]]
+    assert [what.strip("| ") for what, _ in found] == ["sound", "broken", "read MNIST"]
+    assert [measured.partition(",")[0] for _, measured in found] == ["ok", "FAILED", "1 s"]
+    monkeypatch.setattr(gpu, "CHECKS", {"sound": commands["sound"]})
+    assert gpu.main() == 0
+
+
+def test_without_a_gpu_there_is_nothing_to_do(monkeypatch):
+    monkeypatch.setenv("DEVICE", "cpu")
+    with pytest.raises(SystemExit, match="no GPU here"):
+        gpu.main()

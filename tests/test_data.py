@@ -82,7 +82,14 @@ def test_four_spellings(contents, tmp_path, dot, packed):
     assert [len(split) for split in mnist] == [TRAIN - VALID, VALID, TEST]
     pixels = np.frombuffer(contents["train-images-idx3-ubyte"], "u1", offset=16).reshape(TRAIN, 1, 28, 28)
     assert torch.cat([mnist.train.x, mnist.valid.x]).numpy() == pytest.approx(pixels / 255)
+    assert torch.equal(mnist.test.x, torch.from_numpy(grey(contents["t10k-images-idx3-ubyte"])))
     assert mnist.valid.y.tolist() == list(contents["train-labels-idx1-ubyte"][-VALID:])
+
+
+def grey(content):
+    """Return the images of an IDX file, each grey level rounded once: what every device must hold, bit for bit."""
+    pixels = np.frombuffer(content, "u1", offset=16).reshape(-1, 1, 28, 28)
+    return (pixels.astype(np.float64) / 255).astype(np.float32)
 
 
 def test_mnist_dir_moves_the_folder(contents, tmp_path, monkeypatch):
@@ -285,3 +292,8 @@ def test_batches_refuses_a_size_early(split, size):
 def test_batches_refuses_an_empty_split_early(split):
     with pytest.raises(ValueError, match="not empty"):
         split[:0].batches(10)
+
+
+def test_a_split_equals_itself_and_can_be_asked_so():
+    split = Split(torch.rand(3, 1, 28, 28), torch.arange(3))
+    assert split == split and split != Split(split.x, split.y) and split in [split]

@@ -130,6 +130,18 @@ def test_a_target_of_the_wrong_kind_is_refused(networks, starts, target):
         guide(*networks, target, starts)
 
 
+@pytest.mark.parametrize("lost", ["decoder", "starts"])
+def test_what_is_on_another_device_than_the_classifier_is_named(networks, starts, lost):
+    decoder, classifier = networks
+    given = {"decoder": decoder, "starts": starts}
+    given[lost] = given[lost].to("meta")
+    says = f"{lost} must be on cpu, like the CNN, got meta"
+    with pytest.raises(ValueError, match=says):
+        guide(given["decoder"], classifier, 3, given["starts"])
+    with pytest.raises(ValueError, match=says.replace("starts", "candidates")):
+        scout(given["decoder"], classifier, 3, given["starts"][None])
+
+
 @pytest.mark.parametrize("shape", [(3,), (0, 3), (2, 5, 3)], ids=str)
 def test_starts_must_be_a_list_of_codes(networks, shape):
     with pytest.raises(ValueError, match="starts must have shape"):

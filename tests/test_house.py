@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,12 @@ def test_a_machine_that_passes_these_tests_is_ready():
     done = start(ROOT / "test.py")
     assert done.returncode == 0, done.stdout + done.stderr
     assert all(re.match(r"\[(OK|--)\] ", line) for line in done.stdout.splitlines()[:-1])
+
+
+@pytest.mark.parametrize(("platform", "python"), [("win32", "Scripts/python.exe"), ("linux", "bin/python")])
+def test_it_knows_where_the_environment_keeps_its_python(platform, python, monkeypatch):
+    monkeypatch.setattr(sys, "platform", platform)
+    assert runpy.run_path(ROOT / "test.py")["VENV"] == ROOT / ".venv" / python
 
 
 def test_a_fact_that_fails_is_told_on_its_line_and_in_the_exit_code(tmp_path):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from helpers.latent import decode, encode, interpolate, quantile_grid
 from helpers.models import CAE, VAE
@@ -65,3 +66,20 @@ def test_interpolation_is_a_straight_line_from_a_to_b():
 def test_what_does_not_fit_is_refused_by_name(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_model_in_training_is_read_in_eval_mode_and_stays_as_it_was():
+    torch.manual_seed(0)
+    model = CAE(4).train()
+    model.encoder.insert(1, nn.BatchNorm2d(16))
+    model.decoder.insert(2, nn.Dropout())
+    model.decoder[2].eval()  # frozen, as in fine-tuning
+    modes = [layer.training for layer in model.modules()]
+    x = torch.rand(30, 1, 28, 28)
+    assert torch.allclose(encode(model, x), encode(model, x, batch_size=7), atol=1e-6)
+    model.decoder[2].train()
+    z = torch.randn(30, 4)
+    assert torch.equal(decode(model, z), decode(model, z))
+    assert model.decoder[2].training and model.encoder[1].num_batches_tracked == 0
+    model.decoder[2].eval()
+    assert modes == [layer.training for layer in model.modules()]

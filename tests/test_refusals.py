@@ -273,12 +273,12 @@ def test_a_device_that_is_not_there_is_named(monkeypatch, name):
 FREE = {
     *("analysis.as_labels", "analysis.as_matrix", "atlas.chart", "checkpoints.models_dir", "checks.check_codes"),
     *("checks.check_device", "checks.check_digits", "checks.check_images", "explorer.script", "export.page"),
-    *("guidance.frozen", "guidance.objective", "likelihood.grid", "likelihood.log_pixels", "losses.accuracy"),
-    *("losses.kl", "losses.negative_elbo", "losses.reconstruction", "maps.distances", "messages.answer"),
-    *("models.dense", "models.normalise", "models.normalised", "models.reparameterise", "pad.centred", "plots.style"),
+    *("guidance.objective", "likelihood.grid", "likelihood.log_pixels", "losses.accuracy", "losses.kl"),
+    *("losses.negative_elbo", "losses.reconstruction", "maps.distances", "messages.answer", "models.dense"),
+    *("models.eval_mode", "models.normalise", "models.normalised", "models.reparameterise", "pad.centred"),
     *("repeat.cluster", "repeat.main", "repeat.store", "repeat.this_machine", "source.show_source", "space.ellipse"),
     *("space.one_thread", "space.to_ink", "still.still", "training.autocast", "training.pick_device"),
-    "training.seed_everything",
+    *("plots.style", "training.seed_everything"),
 }
 
 

@@ -1,6 +1,7 @@
 """A run is repeated by the recipe in its checkpoint, its row is kept, and a sweep survives the death of a worker."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -186,6 +187,25 @@ def test_a_cluster_gives_the_table_of_one_machine_also_when_a_worker_is_killed_i
         assert len(client.nthreads()) == 1
     assert lost, "the worker had nothing to do: it was not killed in mid-sweep"
     assert measured() == here
+
+
+@pytest.mark.parametrize(
+    ("device", "workers"), [("cpu", -1), ("cuda", 3), ("cuda:1", 1)], ids=["cores", "GPUs", "the GPU that is named"]
+)
+def test_a_sweep_has_a_process_for_each_gpu_and_without_one_for_each_core(device, workers, monkeypatch):
+    monkeypatch.setattr(repeats, "pick_device", lambda: torch.device(device))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 3)
+    with repeats.this_machine() as chosen:
+        assert chosen["n_jobs"] == workers
+
+
+def test_each_process_of_a_sweep_takes_a_gpu_of_its_own(monkeypatch):
+    taken = []
+    monkeypatch.setattr(torch.accelerator, "set_device_index", taken.append)
+    for number in (1, 2, 3, 4, 5, 6):  # three GPUs, and each process was replaced once
+        monkeypatch.setattr(multiprocessing.current_process(), "name", f"LokyProcess-{number}")
+        repeats._take_gpu(3)
+    assert taken == [0, 1, 2, 0, 1, 2]
 
 
 def test_workers_that_would_share_one_random_generator_are_refused(small):

@@ -77,3 +77,11 @@ def test_features_are_what_the_last_layer_reads(classifier):
     assert read.shape == (5, 6)
     with torch.no_grad():
         torch.testing.assert_close(classifier.head[-1](read), classifier(x))
+
+
+def test_features_are_read_in_eval_mode(classifier):
+    noisy = CNN(channels=(2, 3), hidden=6).train()
+    noisy.head.insert(1, nn.Dropout())
+    x = torch.rand(5, 1, 28, 28)
+    assert torch.equal(features(noisy, x), features(noisy, x))
+    assert noisy.head[1].training

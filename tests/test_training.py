@@ -2,17 +2,19 @@
 
 import io
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import std
 
 from helpers import training
 from helpers.augment import random_shift
 from helpers.data import Split
 from helpers.losses import accuracy, cross_entropy, negative_elbo, squared_error
-from helpers.models import CNN, VAE
+from helpers.models import CNN, VAE, Judge
 from helpers.training import evaluate, fit, pick_device, seed_everything
 
 
@@ -75,6 +77,30 @@ def test_the_average_of_the_weights_moves_slower_than_the_weights():
     assert 0 < distance(averaged) < distance(plain)
 
 
+@pytest.mark.parametrize("quiet", ["", "1"])
+def test_the_average_is_that_of_torch_whether_a_bar_is_drawn_or_not(quiet, monkeypatch):
+    made = []
+
+    class Noted(torch.optim.AdamW):  # after each step, the average takes note as torch's own does
+        def __init__(self, parameters, **settings):
+            super().__init__(parameters, **settings)
+            made.append(AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.8), use_buffers=True))
+
+        def step(self):
+            super().step()
+            made[0].update_parameters(model)
+
+    monkeypatch.setattr(training, "tqdm", lambda **settings: std.tqdm(**settings | {"disable": bool(quiet)}))
+    monkeypatch.setattr(torch.optim, "AdamW", Noted)
+    seed_everything(0)
+    model = Judge(channels=(2, 3, 4))
+    fit(model, cross_entropy, bars(100), bars(40, 1), epochs=2, lr=1e-2, batch_size=20, ema=0.8)
+    wanted, found = made[0].module.state_dict(), model.state_dict()
+    counts = {name for name in found if name.endswith("num_batches_tracked")}  # whole numbers have no average
+    assert counts and all(found[name] == 10 for name in counts)
+    assert all(torch.equal(found[name], wanted[name]) for name in found if name not in counts)
+
+
 def test_the_progress_bar_of_a_long_training_is_drawn_a_few_hundred_times(monkeypatch):
     drawn = []
 
@@ -128,6 +154,50 @@ def test_evaluate_is_repeatable_with_noise_and_leaves_everything_as_it_was():
     twice = [evaluate(model, {"nats": negative_elbo}, bars(30)) for _ in range(2)]
     assert twice[0] == twice[1]
     assert model.training and torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_evaluate_reads_in_eval_mode_and_leaves_a_frozen_layer_frozen():
+    model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(784), nn.Dropout(), nn.Linear(784, 10)).train()
+    model[1].eval()  # frozen, as in fine-tuning
+    modes = [layer.training for layer in model.modules()]
+    one, other = (evaluate(model, {"nats": cross_entropy}, bars(30), size)["nats"] for size in (7, 30))
+    assert one == pytest.approx(other, rel=1e-5)
+    assert modes == [layer.training for layer in model.modules()]
+
+
+def test_evaluate_puts_everything_back_when_a_measure_fails():
+    def fail(model, x, y):
+        raise KeyError("no such thing")
+
+    model, state = VAE(encoder=(16,), decoder=(16,)).train(), torch.random.get_rng_state()
+    with pytest.raises(KeyError):
+        evaluate(model, {"nats": fail}, bars(30))
+    assert model.training and torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(("major", "wanted"), [(7, False), (8, True)])
+def test_a_gpu_computes_in_bfloat16_only_where_its_hardware_does_and_is_asked_itself(major, wanted, monkeypatch):
+    """A V100 or T4 has compute capability 7.x and only emulates bfloat16; the other GPU of this machine has 8.0."""
+    current = [0]
+
+    class On:
+        def __init__(self, device):
+            self.index = device.index
+
+        def __enter__(self):
+            current.append(self.index)
+
+        def __exit__(self, *error):
+            current.pop()
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device", On)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[-1])
+    majors = {0: 15 - major, 1: major}
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(major=majors[index]))
+    monkeypatch.setattr(torch.cuda, "_check_bf16_tensor_supported", lambda index: True)  # emulated
+    with training.autocast(torch.device("cuda", 1)):
+        assert torch.is_autocast_enabled("cuda") == wanted
 
 
 def test_the_device_can_be_named(monkeypatch):

@@ -142,7 +142,8 @@ def test_run_refuses_a_name_that_no_notebook_has(house):
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 def test_make_says_which_python_it_needs(tmp_path):
     shutil.copy(ROOT / "Makefile", tmp_path)
-    (tmp_path / "requirements.txt").touch()
+    for name in ("requirements.txt", "constraints.txt"):
+        (tmp_path / name).touch()
     (tmp_path / "pyproject.toml").touch()
     old = tmp_path / "python3.10"
     old.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "import sys; sys.version_info = (3, 10); $2"\n')

@@ -189,7 +189,9 @@ def test_training_gives_the_same_history_and_weights(ema, augment):
         return {key: tuple(values) for key, values in history.items()}, dict(model.state_dict())
 
     seed_everything(0)
-    check(train, Judge(channels=(4, 4, 8)), split(64), split(32, 1), rtol=1e-3, atol=1e-4)
+    # AdamW's first steps have the size of lr, also where the sign of a gradient is rounding
+    near = {"rtol": 1e-3, "atol": 1e-4} if STANDIN else {"rtol": 0.05, "atol": 0.05}
+    check(train, Judge(channels=(4, 4, 8)), split(64), split(32, 1), **near)
 
 
 @only_standin
@@ -198,6 +200,24 @@ def test_training_with_noise_gives_the_same_history_where_the_noise_is_the_same(
         return tuple(fit(model, negative_elbo, train, valid, epochs=2, lr=1e-3, batch_size=16)["valid_loss"])
 
     check(train, VAE(encoder=(16,), decoder=(16,)), split(64), split(32, 1), rtol=1e-4)
+
+
+def test_layout_and_kernels_are_those_that_the_device_has(monkeypatch):
+    asked = []
+
+    class Noted(torch.optim.AdamW):
+        def __init__(self, parameters, fused, **settings):
+            asked.append(fused)
+            super().__init__(parameters, fused=fused, **settings)
+
+    def train(model, train, valid):
+        fit(model, cross_entropy, train, valid, epochs=1, lr=1e-3)
+        return model.layers[3].weight.is_contiguous(memory_format=torch.channels_last)
+
+    monkeypatch.setattr(torch.optim, "AdamW", Noted)
+    layouts = [train(Judge((2, 2, 2)), *to(device, (split(20), split(10)))) for device in ("cpu", DEVICE)]
+    assert layouts == [True, DEVICE.type == "cuda"]  # not on MPS, where it has given wrong gradients
+    assert asked == [True, True if DEVICE.type in ("cuda", "mps", "xpu") else None]
 
 
 @pytest.mark.parametrize("ema", [None, 0.8])
@@ -311,7 +331,7 @@ def test_a_checkpoint_is_the_same_file_wherever_the_model_was(tmp_path, monkeypa
     monkeypatch.setenv("MODELS_DIR", str(tmp_path))
     for name, network in zip(("here", "there"), (networks[1], to(DEVICE, networks[1]))):
         save(name, network, {"valid_loss": [1.0]})
-    assert (tmp_path / "here.pt").read_bytes().replace(b"here", b"there") == (tmp_path / "there.pt").read_bytes()
+    assert (tmp_path / "here.pt").read_bytes() == (tmp_path / "there.pt").read_bytes()
     model, _ = load("here", CNN, DEVICE)
     assert next(model.parameters()).device == DEVICE
     x = split(8).x

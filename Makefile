@@ -16,8 +16,8 @@ run: $(READY)  ## execute every notebook; the results go to build/
 lab: $(READY)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
-test: $(READY)  ## every test, and every notebook against its committed output
-	$(BIN)/pytest
+test: $(READY)  ## every test, and every notebook against its committed output, with the shipped weights
+	RETRAIN=0 $(BIN)/pytest
 
 check: $(READY)  ## the fast loop: style and quick unit tests, no notebook is run, no browser
 	$(BIN)/ruff check .

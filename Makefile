@@ -21,9 +21,9 @@ run: $(READY)  ## execute every notebook; the results go to build/
 lab: $(READY)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
-test: $(READY)  ## every test, and every notebook against its committed output
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(ALONGSIDE) -m "not browser"
-	$(BIN)/pytest tests -m browser
+test: $(READY)  ## every test, and every notebook against its committed output, with the shipped weights
+	RETRAIN=0 OMP_NUM_THREADS=1 $(BIN)/pytest $(ALONGSIDE) -m "not browser"
+	RETRAIN=0 $(BIN)/pytest tests -m browser
 
 check: $(READY)  ## the fast loop: style and quick unit tests, no notebook is run, no browser
 	$(BIN)/ruff check .
@@ -32,7 +32,7 @@ check: $(READY)  ## the fast loop: style and quick unit tests, no notebook is ru
 	$(BIN)/pytest tests -m "not browser and not slow"
 
 portable: $(READY)  ## every notebook against its committed output, as on an older processor
-	$(OLDER) $(BIN)/pytest $(ALONGSIDE) notebooks
+	RETRAIN=0 $(OLDER) $(BIN)/pytest $(ALONGSIDE) notebooks
 
 stress: $(READY)  ## the hardship tests at full length: 100,000 damaged files, 100 killed saves
 	$(BIN)/pytest --stress tests/test_idx.py tests/test_checkpoints.py tests/test_explorer.py

@@ -1,11 +1,13 @@
 """Save and load weights that explain themselves.
 
 A checkpoint is one file, readable with `weights_only=True`: the model's class and `config` (enough to rebuild it), the
-`recipe` it was trained with, its `history`, its `state` in half precision, and a SHA-256 over all of these. torch's own
-format loads a flipped bit without a word; this one refuses it.
+`recipe` it was trained by, its `history`, its `state` in half precision, and a SHA-256 over all of these. torch's own
+format loads a flipped bit without a word; this one refuses it. The SHA-256 lies in the file that it covers: it detects
+damage, not tampering.
 """
 
 import hashlib
+import inspect
 import json
 import os
 import tempfile
@@ -13,7 +15,10 @@ from pathlib import Path
 
 import torch
 
-from helpers.training import fit
+from helpers.recipes import describe, describe_network, differences
+from helpers.training import fit, seed_everything
+
+SHOWN = 5  # differences between two recipes that are told
 
 
 class CheckpointError(ValueError):
@@ -22,7 +27,7 @@ class CheckpointError(ValueError):
 
 def models_dir():
     """Return the folder of the weights: the environment variable MODELS_DIR, else `models/` of the checkout."""
-    return Path(os.environ.get("MODELS_DIR") or Path(__file__).parents[1] / "models")
+    return Path(os.environ.get("MODELS_DIR") or Path(__file__).parents[1] / "models").expanduser()
 
 
 def save(name, model, history, recipe=None):
@@ -37,7 +42,8 @@ def save(name, model, history, recipe=None):
     bad = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if bad:
         raise ValueError(f"{name}: weights must be finite in half precision, these are not: {', '.join(bad)}")
-    header = _plain({"model": type(model).__name__, "config": model.config, "recipe": recipe or {}, "history": history})
+    header = {"model": type(model).__name__, "config": model.config, "recipe": recipe or {}, "history": history}
+    header = json.loads(json.dumps(header))  # a tuple is a list from here on, as it will be when read
     content = header | {"state": state, "sha256": _digest(header, state)}
     try:
         _replace(path, content)
@@ -53,7 +59,63 @@ def load(name, model_class, device="cpu"):
     damaged, not one of ours, or holds another class than `model_class`.
     """
     path = models_dir() / f"{name}.pt"
-    content = _read(path)
+    return _rebuild(path, _read(path), model_class, device)
+
+
+def load_or_train(name, model, loss, train, valid, **settings):
+    """Load NAME.pt if this very call would have made it, else `fit` such a model and save it.
+
+    `model` says what to build, its class and `config`; the weights that it holds are not used: the initial ones are
+    drawn here, from the `seed` of `fit`, which is thus enough to repeat a training. (Drawn outside, they would have to
+    be compared, and a seed gives other last bits on another processor.)
+
+    This very call is every argument of `fit`, defaults included, described as in `helpers.recipes`: the network's
+    class, config, layers and shapes; loss, metrics and augmentation by name and settings; the bytes of both splits. An
+    edited `forward`, or body of a loss, is not seen: train with RETRAIN=1 after that.
+
+    The environment decides what happens otherwise: it trains, and says what differs; with RETRAIN=1 it trains whatever
+    is there; with RETRAIN=0, for tests, it never trains. What is returned has always been through the file, so fresh
+    and shipped weights are rounded alike.
+
+    Returns (model in eval mode, on the device of `train`, and its history). Raises ValueError for arguments that cannot
+    be described, and CheckpointError for a damaged file or when RETRAIN=0 forbids to train.
+    """
+    call = inspect.signature(fit).bind(model, loss, train, valid, **settings)
+    call.apply_defaults()
+    recipe = {key: describe(key, value) for key, value in call.arguments.items() if key != "model"}
+    recipe["model"] = describe_network(model)  # last: what differs in it takes the most words
+    path, retrain = models_dir() / f"{name}.pt", os.environ.get("RETRAIN")
+    if path.exists() and retrain != "1":
+        content = _read(path)
+        changes = differences(content["recipe"], recipe)
+        if not changes:
+            print(f"{path.name}: loaded")
+            return _rebuild(path, content, type(model), train.x.device)
+        if len(changes) > SHOWN:
+            changes[SHOWN:] = [f"and {len(changes) - SHOWN} differences more"]
+        stale = f"{path.name}: {'; '.join(changes)}"
+        if retrain == "0":
+            raise CheckpointError(f"{stale}; RETRAIN=0 never trains")
+        print(f"{stale}; training anew")
+    elif retrain == "0":
+        raise CheckpointError(f"{path}: not found, and RETRAIN=0 never trains")
+    seed_everything(call.arguments["seed"])
+    fresh = type(model)(**model.config)
+    if changes := differences(describe_network(fresh), recipe["model"], "model"):
+        raise ValueError(f"{type(model).__name__}(**config) builds another network than the one given: {changes[0]}")
+    history = fit(fresh, loss, train, valid, **settings)
+    save(name, fresh, history, recipe)
+    return load(name, type(model), train.x.device)
+
+
+def read_recipe(name):
+    """Return what made NAME.pt: `model`, its class, `config`, and `recipe`, every argument of `fit` as described."""
+    content = _read(models_dir() / f"{name}.pt")
+    return {key: content[key] for key in ("model", "config", "recipe")}
+
+
+def _rebuild(path, content, model_class, device):
+    """Return (model in eval mode on `device`, history) from the verified content of a checkpoint."""
     if content["model"] != model_class.__name__:
         raise CheckpointError(f"{path}: expected a {model_class.__name__}, found a {content['model']}")
     try:
@@ -62,33 +124,6 @@ def load(name, model_class, device="cpu"):
     except Exception as error:  # a class meets a config or a state that it does not know in many ways
         raise CheckpointError(f"{path}: does not fit {model_class.__name__} as it is now: {error}") from error
     return model.to(device).eval(), content["history"]
-
-
-def load_or_train(name, model, loss, train, valid, **settings):
-    """Load NAME.pt if it was made by this very recipe, else `fit` the model with it and save.
-
-    The recipe is the model's config, the loss and the settings of `fit`. RETRAIN=1 in the environment always trains.
-    What is returned has always been through the file, so fresh and shipped weights are rounded alike.
-
-    Returns (model in eval mode, on the device of `train`, and its history).
-    """
-    recipe = _plain({"loss": loss, **settings})
-    path = models_dir() / f"{name}.pt"
-    if os.environ.get("RETRAIN") != "1" and path.exists():
-        wanted = {"model": type(model).__name__, "config": _plain(model.config), "recipe": recipe}
-        if read_recipe(name) == wanted:
-            print(f"{path.name}: loaded")
-            return load(name, type(model), train.x.device)
-        print(f"{path.name}: made by another recipe, training anew")
-    history = fit(model, loss, train, valid, **settings)
-    save(name, model, history, recipe)
-    return load(name, type(model), train.x.device)
-
-
-def read_recipe(name):
-    """Return what made NAME.pt: `model`, its class, `config`, and `recipe`, the loss and settings of `fit`."""
-    content = _read(models_dir() / f"{name}.pt")
-    return {key: content[key] for key in ("model", "config", "recipe")}
 
 
 def _read(path):
@@ -127,11 +162,6 @@ def _replace(path, content):
 def _half(tensor):
     tensor = tensor.detach().cpu().contiguous()
     return tensor.half() if tensor.is_floating_point() else tensor
-
-
-def _plain(value):
-    """Reduce to what JSON holds, functions by their name, so that a recipe compares equal after a round trip."""
-    return json.loads(json.dumps(value, default=lambda function: function.__name__))
 
 
 def _digest(header, state):

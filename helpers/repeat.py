@@ -17,9 +17,10 @@ import joblib
 import torch
 from tqdm.auto import tqdm
 
-from helpers import augment, losses, models
+from helpers import models
 from helpers.checkpoints import load, read_recipe
 from helpers.data import load_mnist
+from helpers.recipes import describe, rebuild
 from helpers.scores import scores
 from helpers.training import evaluate, fit, pick_device, seed_everything
 
@@ -43,10 +44,14 @@ def repeat(name, seed=0, **changes):
     network = getattr(models, stored["model"])
     config = stored["config"] | {key: value for key, value in changes.items() if key in stored["config"]}
     settings = stored["recipe"] | {key: value for key, value in changes.items() if key not in config}
-    loss = getattr(losses, settings.pop("loss"))
-    settings["metrics"] = [getattr(losses, metric) for metric in settings.get("metrics", ())]
-    settings["augment"] = settings.get("augment") and getattr(augment, settings["augment"])
-    if not changes and seed == settings.get("seed", 0):
+    del settings["model"]  # it is built from `config`
+    for part in ("train", "valid"):
+        if (data := describe(part, getattr(mnist, part))) != (was := settings.pop(part)):
+            raise ValueError(f"{name}.pt was made from other images than MNIST's: {part} was {was}, is {data}")
+    loss, augment = rebuild(settings.pop("loss")), settings["augment"]
+    settings["metrics"] = [rebuild(metric) for metric in settings["metrics"]]
+    settings["augment"] = augment and rebuild(augment)
+    if not changes and seed == settings["seed"]:
         model, history = load(name, network, mnist.train.x.device)  # the stored model is this very run
     else:
         seed_everything(seed)

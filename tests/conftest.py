@@ -36,6 +36,12 @@ def idx_bytes():
     return write
 
 
+@pytest.fixture(autouse=True)
+def free_to_train(monkeypatch):
+    """Undo RETRAIN=0 of `make test`: it is for the notebooks."""
+    monkeypatch.delenv("RETRAIN", raising=False)
+
+
 @pytest.fixture
 def open_folder():
     """Return a new folder that other users may enter, unlike pytest's own."""

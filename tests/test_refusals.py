@@ -28,6 +28,7 @@ from helpers.models import CAE, CNN, VAE
 from helpers.outliers import detection, rank_outliers
 from helpers.pad import prepare
 from helpers.plots import add_thumbnails, show_confusion, show_history, show_images, show_latent, show_sheet
+from helpers.recipes import describe, rebuild
 from helpers.repeat import read_repeats, sweep
 from helpers.repeat import repeat as repeat_run
 from helpers.scores import features, sample, scores
@@ -160,6 +161,9 @@ REFUSED = [
     (partial(fit, cnn, cross_entropy, empty, split, epochs=1, lr=1e-3), "must hold images, got 0 and 6"),
     (partial(fit, cnn, cross_entropy, split, empty, epochs=1, lr=1e-3), "must hold images, got 6 and 0"),
     (partial(load_or_train, "new", cnn, cross_entropy, split, split, epochs=0, lr=1e-3), "epochs, .* got 0"),
+    (partial(describe, "augment", lambda x: x), "augment: the lambda .* cannot be told from another"),
+    (partial(describe, "lr", z), "lr must be plain values, .* got a Tensor"),
+    (partial(rebuild, {"function": "__main__.loss (source 0a1b)", "settings": {}}), "invalid format: .*__main__.loss"),
     (partial(save, "new", broken(), {}), r"new: weights must be finite .* head\.1\.bias"),
     (partial(load, "nowhere", CNN), r"nowhere\.pt: not found"),
     (partial(read_recipe, "nowhere"), r"nowhere\.pt: not found"),
@@ -276,7 +280,8 @@ FREE = {
     *("guidance.objective", "likelihood.grid", "likelihood.log_pixels", "losses.accuracy", "losses.kl"),
     *("losses.negative_elbo", "losses.reconstruction", "maps.distances", "messages.answer", "models.dense"),
     *("models.eval_mode", "models.normalise", "models.normalised", "models.reparameterise", "pad.centred"),
-    *("repeat.cluster", "repeat.main", "repeat.store", "repeat.this_machine", "source.show_source", "space.ellipse"),
+    *("recipes.describe_network", "recipes.differences", "repeat.cluster", "repeat.main", "repeat.store"),
+    *("repeat.this_machine", "source.show_source", "space.ellipse"),
     *("space.one_thread", "space.to_ink", "still.still", "training.autocast", "training.pick_device"),
     *("plots.style", "training.seed_everything"),
 }

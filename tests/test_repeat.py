@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import pytest
 import torch
@@ -15,8 +16,8 @@ from distributed import Client
 from helpers import repeat as repeats
 from helpers.augment import random_shift
 from helpers.checkpoints import CheckpointError, load_or_train, save
-from helpers.data import Mnist, Split
-from helpers.losses import accuracy, cross_entropy
+from helpers.data import Mnist, Split, load_mnist
+from helpers.losses import accuracy, cross_entropy, squared_error
 from helpers.models import CAE, CNN
 
 
@@ -39,7 +40,8 @@ def tiny(monkeypatch):
     mnist = Mnist(digits(60), digits(20), digits(30))
     monkeypatch.setattr(repeats, "load_mnist", lambda device: mnist)
     torch.manual_seed(0)
-    settings = {"epochs": 2, "lr": 1e-2, "batch_size": 20, "augment": random_shift, "metrics": (accuracy,)}
+    augment = partial(random_shift, pixels=1)
+    settings = {"epochs": 2, "lr": 1e-2, "batch_size": 20, "augment": augment, "metrics": (accuracy,)}
     load_or_train("tiny", CNN(channels=(2, 3), hidden=4), cross_entropy, mnist.train, mnist.valid, **settings)
     return mnist
 
@@ -68,11 +70,18 @@ def test_a_change_reaches_the_training(tiny):
     assert row["epochs"] == 1 and len(row["history"]["valid_loss"]) == 1
 
 
+def test_a_model_of_other_images_is_not_repeated_on_these(tiny):
+    some = tiny.train[:40]
+    load_or_train("some", CNN(channels=(2, 3), hidden=4), cross_entropy, some, tiny.valid, epochs=1, lr=1e-2)
+    with pytest.raises(ValueError, match=r"some\.pt was made from other images .* train was 40 images.*, is 60 images"):
+        repeats.repeat("some", seed=1)
+
+
 def test_a_model_that_encodes_and_decodes_is_scored_and_no_other(tiny, monkeypatch):
     asked = []
     monkeypatch.setattr(repeats, "scores", lambda *given: asked.append(given) or {"neighbours": 0.5})
     save("cnn_classifier", CNN(channels=(2, 3), hidden=4), {})
-    save("squeeze", CAE(2), {}, {"loss": "squared_error", "epochs": 1, "lr": 1e-3})
+    load_or_train("squeeze", CAE(2), squared_error, tiny.train, tiny.valid, epochs=1, lr=1e-3)
     assert repeats.repeat("squeeze", seed=1)["neighbours"] == 0.5
     [(model, mnist, classifier)] = asked
     assert isinstance(model, CAE) and mnist is tiny and isinstance(classifier, CNN)
@@ -129,8 +138,9 @@ def test_the_rows_shipped_are_the_runs_planned(monkeypatch):
 
 @pytest.fixture
 def small(planned):
-    recipe = {"loss": "cross_entropy", "epochs": 1, "lr": 1e-2, "batch_size": 5000, "seed": 9}
-    save("a", CNN(channels=(2, 2), hidden=4), {}, recipe)
+    train, valid, _ = load_mnist()
+    recipe = {"epochs": 1, "lr": 1e-2, "batch_size": 5000, "seed": 9}
+    load_or_train("a", CNN(channels=(2, 2), hidden=4), cross_entropy, train, valid, **recipe)
     repeats.RUNS.pop()
     return planned
 

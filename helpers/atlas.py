@@ -17,7 +17,7 @@ def chart(space):
     bounds = [float(m + side * reach) for m in middle for side in (-1, 1)]
     middles = _tile_middles(bounds)
     digits, labels = place_labels(places, space.y, room=0.11 * reach)
-    sight = space.survey(space.map.lift(middles.to(space.device)), middles)
+    sight = space.survey(space.map.lift(middles), middles)
     return {
         "points": places[order].numpy().astype("<f4").tobytes(),
         "digits": space.y[order].byte().numpy().tobytes(),
@@ -25,7 +25,7 @@ def chart(space):
         "bounds": bounds,
         "atlas": sight.ink.numpy().tobytes(),
         "facts": sight.facts.numpy().astype("<f4").tobytes(),
-        "likes": (space.x[sight.nearest].flatten(1) * 255).round().byte().cpu().numpy().tobytes(),
+        "likes": sight.like.numpy().tobytes(),
     }
 
 

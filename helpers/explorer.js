@@ -4,6 +4,7 @@
 //   xy               where we are; the pointer sets it here, Python may set it there
 //   frame            what is on screen: blended here at once, exact when the kernel's answer for the same place is in
 //   pins, path       what is pinned, the places between; strip: their exact images
+//   layers           what the plane shows; its buttons set it here, Python may set it there
 //   drawing, drawn   the pad's strokes, and what the kernel made of them
 // None of it goes through save_changes: the kernel hears of it in messages that always get a reply.
 
@@ -72,6 +73,7 @@ function initialize({ model }) {
     show: (answer, strip) => strip && model.set("strip", { ...strip, places: asked }),
   });
   connect("pins", { ask: () => ({ kind: "pin", pins: model.get("pins") }), show() {} });
+  connect("layers", { ask: () => ({ kind: "layers", layers: model.get("layers") }), show() {} });
   connect("drawing", {
     ask: () => ({ kind: "draw", side: model.get("drawing").side, buffers: [model.get("drawing").ink.buffer] }),
     show: (answer, drawn) => model.set("drawn", answer.empty ? null : (drawn ?? answer)),
@@ -107,4 +109,5 @@ async function render({ model, el }) {
   };
 }
 
-export default { initialize: (context) => (context.model.get("part") ? undefined : initialize(context)), render };
+// Jupyter gets it as the default export of a module; the saved page starts it itself.
+const widget = { initialize: (context) => (context.model.get("part") ? undefined : initialize(context)), render };

@@ -40,11 +40,9 @@ start(document.getElementById("explorer"), state, packed);
 """
 
 
-def page(explorer):
+def page(explorer, script):
     """Return the HTML of an explorer as it is now: the widget's own script, and the state it would get from Python."""
     here = Path(__file__).parent
-    # Inside the page the script is no module that others import.
-    script = explorer._esm.replace("export default", "const widget =")
     state = {name: getattr(explorer, name) for name in PLAIN}
     packed = {name: base64.b64encode(gzip.compress(getattr(explorer, name), 9, mtime=0)).decode() for name in BYTES}
     return PAGE % {

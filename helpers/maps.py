@@ -1,7 +1,7 @@
 """From codes to places on a plane and back: what lets one explorer show a latent space of any dimension.
 
 A map has `place`, codes (n, d) -> places (n, 2), `lift`, places (n, 2) -> codes (n, d), `spread`, the covariance on the
-plane, (2, 2), of a Gaussian code, and a `name`.
+plane, (2, 2), of a Gaussian code, and a `name`. A map stays on the CPU, where a place comes from and where it is read.
 """
 
 import torch

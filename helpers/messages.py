@@ -4,6 +4,7 @@ import torch
 
 FAR = 1_000.0  # no code lies so far out; beyond it, a number is a mistake
 PAD = 256  # pixels, the longest side of a drawing
+LAYERS = ("points", "tiles", "regions", "entropy")
 
 
 def answer(explorer, question, buffers):
@@ -40,7 +41,7 @@ def _look(explorer, question, buffers):
         "off": bool(off),
         "device": str(explorer.space.device),
     }
-    return reply, [sight.ink[0].numpy().tobytes(), explorer.space.ink_of(int(sight.nearest[0]))], {"xy": xy}
+    return reply, [sight.ink[0].numpy().tobytes(), sight.like[0].numpy().tobytes()], {"xy": xy}
 
 
 def _strip(explorer, question, buffers):
@@ -52,6 +53,14 @@ def _strip(explorer, question, buffers):
 def _pin(explorer, question, buffers):
     """Take note of what is pinned."""
     return {}, [], {"pins": _places("pins", question.get("pins"), 64) if question.get("pins") else []}
+
+
+def _layers(explorer, question, buffers):
+    """Take note of what the plane shows."""
+    layers = question.get("layers")
+    if not isinstance(layers, list) or len(layers) > len(LAYERS) or not all(layer in LAYERS for layer in layers):
+        raise ValueError(f"layers must be a list of some of {', '.join(LAYERS)}, got {layers!r:.50}")
+    return {}, [], {"layers": layers}
 
 
 def _draw(explorer, question, buffers):
@@ -67,7 +76,7 @@ def _draw(explorer, question, buffers):
     return found, [found.pop("image"), found.pop("recon"), *found.pop("nearest")], {}
 
 
-KINDS = {"look": _look, "strip": _strip, "pin": _pin, "draw": _draw}
+KINDS = {"look": _look, "strip": _strip, "pin": _pin, "layers": _layers, "draw": _draw}
 
 
 def _places(name, value, most):

@@ -2,34 +2,40 @@
 
     HBox([Plane(explorer), VBox([Readout(explorer), Pad(explorer)])])
 
-They hold nothing but a reference: data and state stay in the explorer, and are sent to the browser once.
+They hold nothing but a reference: data and state stay in the explorer, and are sent to the browser once. They close
+with it.
 """
 
-from pathlib import Path
-
-import anywidget
 from ipywidgets import widget_serialization
-from traitlets import Instance, Unicode, default
+from traitlets import Instance, Unicode
 
-from helpers.explorer import LatentExplorer, script
+from helpers.cells import forget
+from helpers.explorer import Drawn, LatentExplorer
 from helpers.still import still
 
 
-class Panel(anywidget.AnyWidget):
+class Panel(Drawn):
     """Show one part of an explorer."""
 
-    _esm = Unicode().tag(sync=True)
-    _css = Path(__file__).with_name("explorer.css")
-
     part = Unicode().tag(sync=True)
-    explorer = Instance(LatentExplorer).tag(sync=True, **widget_serialization)
+    explorer = Instance(LatentExplorer, allow_none=True).tag(sync=True, **widget_serialization)
 
     def __init__(self, explorer):
+        if explorer.comm is None:
+            raise ValueError(f"explorer must be open, got the closed {explorer!r}")
         super().__init__(explorer=explorer)
+        explorer.observe(self._explorer_closed, "comm")
 
-    @default("_esm")
-    def _script(self):
-        return script()
+    def _explorer_closed(self, change):
+        self.close()
+
+    def close(self):
+        """Remove the panel from the screen, and let go of its explorer."""
+        if self.comm is not None:
+            super().close()
+            self.explorer.unobserve(self._explorer_closed, "comm")
+            self.explorer = None
+            forget(self)
 
     def __repr__(self):
         return f"{type(self).__name__}({self.explorer!r})"

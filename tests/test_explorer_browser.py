@@ -296,6 +296,19 @@ def test_hovering_goes_on_while_a_cell_is_running(jupyter):
     lab.execute(jupyter, "pass")
 
 
+def test_layer_buttons_reach_python(jupyter):
+    tiles = jupyter.get_by_role("button", name="tiles").first
+    for layers in (["points", "tiles"], ["points"]):
+        tiles.click()
+        jupyter.wait_for_timeout(500)
+        lab.execute(jupyter, f"assert explorer.layers == {layers}, explorer.layers")
+    lab.execute(jupyter, "explorer.layers = ['regions']")
+    jupyter.wait_for_selector(".lx-regions:visible")
+    jupyter.wait_for_timeout(500)
+    lab.execute(jupyter, "assert explorer.layers == ['regions']; explorer.layers = ['points']")
+    assert not jupyter.problems
+
+
 def test_lost_replies_recover(jupyter):
     lab.execute(jupyter, "send = explorer.send; explorer.send = lambda *args: None")
     for k in range(5):
@@ -314,6 +327,21 @@ def test_closing_it_in_python_clears_its_views(jupyter):
     views = jupyter.locator(".lx").count()
     lab.execute(jupyter, "other.close()")
     jupyter.wait_for_function(f"document.querySelectorAll('.lx').length == {views - 1}")
+    assert not jupyter.problems
+
+
+def test_running_its_cell_again_frees_the_explorer_and_its_panels(jupyter):
+    lab.execute(jupyter, "import gc, weakref; old = weakref.ref(explorer); space = weakref.ref(explorer.space)")
+    jupyter.evaluate(
+        """() => {
+            window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1;
+            return window.jupyterapp.commands.execute("notebook:run-cell");
+        }"""
+    )
+    jupyter.wait_for_function("document.querySelectorAll('.lx').length == 1")  # the other is closed, the panels are too
+    lab.point(jupyter, 0.3, 0.4)
+    live(jupyter)
+    lab.execute(jupyter, "gc.collect(); assert old() is space() is None and explorer.comm")
     assert not jupyter.problems
 
 

@@ -275,14 +275,15 @@ def test_a_device_that_is_not_there_is_named(monkeypatch, name):
 
 # Nothing a caller could get wrong, what checks for others, or inner functions that the callers above have checked.
 FREE = {
-    *("analysis.as_labels", "analysis.as_matrix", "atlas.chart", "checkpoints.models_dir", "checks.check_codes"),
+    *("analysis.as_labels", "analysis.as_matrix", "atlas.chart", "cells.close_on_rerun", "cells.forget"),
+    *("checkpoints.models_dir", "checks.check_codes"),
     *("checks.check_device", "checks.check_digits", "checks.check_images", "explorer.script", "export.page"),
     *("guidance.objective", "likelihood.grid", "likelihood.log_pixels", "losses.accuracy", "losses.kl"),
     *("losses.negative_elbo", "losses.reconstruction", "maps.distances", "messages.answer", "models.dense"),
     *("models.eval_mode", "models.normalise", "models.normalised", "models.reparameterise", "pad.centred"),
     *("recipes.describe_network", "recipes.differences", "repeat.cluster", "repeat.main", "repeat.store"),
     *("repeat.this_machine", "source.show_source", "space.ellipse"),
-    *("space.one_thread", "space.to_ink", "still.still", "training.autocast", "training.pick_device"),
+    *("space.one_thread", "space.to_host", "space.to_ink", "still.still", "training.autocast", "training.pick_device"),
     *("plots.style", "training.seed_everything"),
 }
 

@@ -9,9 +9,9 @@ durations and progress bars, nbval has replaced before, by the patterns of nbval
 - Signs, decimals, nan and inf, lines, streams, kinds of output and the order of all these are exact; of images only
   the presence counts, and Markdown is exact to the letter, for it shows source code.
 
-A cell that needs more states it in its metadata, with the reason (see `Tolerance`):
+A cell that needs more states it in its metadata, with the reason and, if not every line needs it, where:
 
-    "tolerance": {"percentages": 4, "whole": "10 %", "constants": [200], "reason": "shares of 200 walks"}
+    "tolerance": [{"where": "arrived", "percentages": 4, "reason": "a share of 200 walks has this standard error"}]
 """
 
 import re
@@ -28,6 +28,7 @@ NUMBER = re.compile(
     r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]\d+)?(?!\w|\.\d)"
 )
 WIDGET = "application/vnd.jupyter.widget-view+json"  # a random id, which run.py leaves out of the committed file
+KINDS = ("decimals", "percentages", "whole")  # of numbers
 EXACT = ("ename", "text/markdown")  # fields without numbers that could move: Markdown shows source code
 SHOWN = 5  # differences named before the rest is counted
 
@@ -36,6 +37,7 @@ SHOWN = 5  # differences named before the rest is counted
 class Tolerance:
     """State how far the numbers of a cell may be from the committed ones, as a distance (4) or a share ("10 %")."""
 
+    where: str = ""  # words of the committed lines it is about
     decimals: float | str = 0
     percentages: float | str = 0
     whole: float | str = 0
@@ -90,6 +92,16 @@ class Number:
         return same_form and same_sign and abs(self.value - other.value) <= allowed
 
 
+def tolerances_of(cell):
+    """Return what a cell's metadata state."""
+    return [Tolerance(**stated) for stated in cell.metadata.get("tolerance", ())]
+
+
+def tolerance_of(line, tolerances):
+    """Return the first tolerance that is about a line."""
+    return next((tolerance for tolerance in tolerances if tolerance.where in line), Tolerance())
+
+
 def parts(line):
     """Split a line into the words between its numbers, and the numbers.
 
@@ -106,7 +118,7 @@ def parts(line):
     return words, numbers
 
 
-def text_differences(committed, new, tolerance):
+def text_differences(committed, new, tolerances):
     """Yield a line about everything in which a new text differs from the committed one."""
     old_lines, new_lines = committed.split("\n"), new.split("\n")
     for i, (old_line, new_line) in enumerate(zip(old_lines, new_lines), 1):
@@ -116,6 +128,7 @@ def text_differences(committed, new, tolerance):
         if old_words != new_words:
             yield f"line {i} was {old_line!r}, is {new_line!r}"
             continue
+        tolerance = tolerance_of(old_line, tolerances)
         for old, number in zip(old_numbers, new_numbers):
             allowed = tolerance.of(old)
             if not old.agrees(number, allowed):
@@ -142,7 +155,7 @@ def fields(output):
             yield key, content
 
 
-def differences(committed, new, tolerance=Tolerance(), replaced=lambda text: text):
+def differences(committed, new, tolerances=(), replaced=lambda text: text):
     """Yield a line about everything in which new outputs differ from the committed ones.
 
     Both are lists of outputs as in a notebook, the pieces of a stream joined; `replaced` takes out of a text what
@@ -159,14 +172,13 @@ def differences(committed, new, tolerance=Tolerance(), replaced=lambda text: tex
                 if old != content:
                     yield f"{where}: was {str(old)[:200]!r}, is {str(content)[:200]!r}"
                 continue
-            for difference in text_differences(replaced(old), replaced(content), tolerance):
+            for difference in text_differences(replaced(old), replaced(content), tolerances):
                 yield f"{where}: {difference}"
 
 
 def compare_outputs(cell, new, committed, skip_compare=None):
     """Do what nbval's method of this name does: tell whether outputs agree, and keep what to say if not."""
-    tolerance = Tolerance(**cell.cell.metadata.get("tolerance", {}))
-    found = differences(committed, new, tolerance, cell.sanitize)
+    found = differences(committed, new, tolerances_of(cell.cell), cell.sanitize)
     cell.comparison_traceback = list(islice(found, SHOWN))
     more = sum(1 for _ in found)
     cell.comparison_traceback += [f"and {more} more"] * bool(more)

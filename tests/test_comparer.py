@@ -12,7 +12,19 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from comparer import EXACT, NUMBER, WIDGET, Number, Tolerance, compare_outputs, differences, fields, kind_of
+from comparer import (
+    EXACT,
+    NUMBER,
+    WIDGET,
+    Number,
+    Tolerance,
+    compare_outputs,
+    differences,
+    fields,
+    kind_of,
+    tolerance_of,
+    tolerances_of,
+)  # fmt: skip
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from nbval.plugin import IPyNbCell, coalesce_streams, get_sanitize_patterns
 
@@ -32,7 +44,7 @@ def stream(text, name="stdout"):
 
 
 def agree(committed, new, **tolerance):
-    return not list(differences([stream(committed)], [stream(new)], Tolerance(**tolerance), replaced))
+    return not list(differences([stream(committed)], [stream(new)], [Tolerance(**tolerance)], replaced))
 
 
 @pytest.mark.parametrize(
@@ -118,6 +130,9 @@ def test_a_cell_may_state_its_own_tolerance():
     assert agree("0.02 nats", "0.03 nats", decimals="2 %")  # never less than rounding needs
     assert agree("of 45 pairs 19", "of 45 pairs 22", whole=3, constants=[45])
     assert not agree("0.02", "-0.02", decimals=1) and not agree("5", "nan", whole="1000 %")
+    here = {"where": "guided", "whole": 5}
+    assert agree("waiting 4\nguided 212", "waiting 4\nguided 210", **here)
+    assert not agree("waiting 4\nguided 212", "waiting 5\nguided 212", **here)
     with pytest.raises(TypeError, match="percentage"):
         Tolerance(percentage=4)
 
@@ -125,7 +140,7 @@ def test_a_cell_may_state_its_own_tolerance():
 def test_says_in_a_line_what_differs():
     committed = stream("reads 29 % of 200 walks\nthe end\n")
     new = stream("reads 35 % of 200 walks\nthe and\n")
-    number, words = differences([committed], [new], Tolerance(percentages=4))
+    number, words = differences([committed], [new], [Tolerance(percentages=4)])
     assert number == "stdout: line 1: 29 is now 35, tolerance 4: 'reads 35 % of 200 walks'"
     assert words == "stdout: line 2 was 'the end', is 'the and'"
     (missing,) = differences([stream("1\n2\n3")], [stream("1\n2")])
@@ -163,19 +178,26 @@ def test_compares_every_kind_of_output():
 
 
 def compared(path):
-    """Yield (where, outputs, tolerance) of every cell of a notebook whose outputs are compared."""
+    """Yield (where, outputs, tolerances) of every cell of a notebook whose outputs are compared."""
     for i, cell in enumerate(nbformat.read(path, as_version=4).cells):
         if cell.cell_type == "code" and cell.outputs and "nbval-ignore-output" not in cell.metadata.get("tags", ()):
             outputs = coalesce_streams(cell.outputs)
             for output in outputs:
                 change(output, lambda _, text: replaced(text))
-            yield f"{path.stem}, cell {i}", outputs, Tolerance(**cell.metadata.get("tolerance", {}))
+            yield f"{path.stem}, cell {i}", outputs, tolerances_of(cell)
 
 
 def change(output, function):
     """Put function(format, text) in the place of every text of an output."""
     for key, text in list(fields(output)):
         (output if key in output else output["data"])[key] = function(key, text)
+
+
+def allowed_at(match, tolerances):
+    """Return how far the number that NUMBER matched in a text may move."""
+    text = match.string
+    line = text[text.rfind("\n", 0, match.start()) + 1 :].partition("\n")[0]
+    return tolerance_of(line, tolerances).of(Number(match))
 
 
 def printed(value, like):
@@ -193,12 +215,12 @@ def off(number, allowed, sign):
     return printed(value, number)
 
 
-def mutations(text, tolerance, dice):
+def mutations(text, tolerances, dice):
     """Yield (what, text changed so that it must be noticed)."""
     matches = list(NUMBER.finditer(text))
     for match in matches:
         number = Number(match)
-        allowed = tolerance.of(number)
+        allowed = allowed_at(match, tolerances)
         bare = number.text.lstrip("+-\N{MINUS SIGN}")
         changed = {
             "a little more": off(number, allowed, 1),
@@ -231,13 +253,13 @@ def mutations(text, tolerance, dice):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_changed_output_is_noticed_wherever_it_stands(path):
     dice, made, missed = random.Random(0), 0, []
-    for where, outputs, tolerance in compared(path):
+    for where, outputs, tolerances in compared(path):
         for i, output in enumerate(outputs):
             for key, text in fields(output):
-                for what, changed in mutations(text, tolerance, dice):
+                for what, changed in mutations(text, tolerances, dice):
                     new = copy.deepcopy(output)
                     change(new, lambda name, old: changed if name == key else old)  # noqa: B023
-                    found = next(differences([output], [new], tolerance, replaced), None)
+                    found = next(differences([output], [new], tolerances, replaced), None)
                     made, missed = made + 1, missed if found else [*missed, (where, what, changed)]
             other = copy.deepcopy(output)
             if output.output_type == "stream":
@@ -253,12 +275,12 @@ def test_a_changed_output_is_noticed_wherever_it_stands(path):
     assert made and not missed
 
 
-def jittered(text, tolerance, dice):
+def jittered(text, tolerances, dice):
     """Move every number of a text within its tolerance; one that gets longer takes blanks away, as in a column."""
     pieces, end = [], 0
     for match in NUMBER.finditer(text):
         number, new = Number(match), match[0]
-        allowed = tolerance.of(number)
+        allowed = allowed_at(match, tolerances)
         for step in dice.sample([-1, 1, dice.uniform(-1, 1), 0.5, -0.5], 5) * bool(allowed):
             new = printed(number.value + allowed * Decimal(step), number)
             moved = Number(NUMBER.fullmatch(new)).value
@@ -276,13 +298,13 @@ def jittered(text, tolerance, dice):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_number_that_moves_within_its_tolerance_never_fails(path):
     dice, moved = random.Random(0), 0
-    for where, outputs, tolerance in compared(path):
+    for where, outputs, tolerances in compared(path):
         for _ in range(50):
             new = copy.deepcopy(outputs)
             for output in new:
-                change(output, lambda key, text: text if key in EXACT else jittered(text, tolerance, dice))  # noqa: B023
+                change(output, lambda key, text: text if key in EXACT else jittered(text, tolerances, dice))  # noqa: B023
             moved += new != outputs
-            assert not list(differences(outputs, new, tolerance, replaced)), where
+            assert not list(differences(outputs, new, tolerances, replaced)), where
     assert moved
 
 
@@ -291,7 +313,7 @@ def test_a_number_that_moves_within_its_tolerance_never_fails(path):
 CELLS = [  # source, committed outputs, metadata, whether it must pass
     ("print('loss 1.34')", [stream("loss 1.35\n")], {}, True),
     ("print('loss 1.34')", [stream("loss 1.37\n")], {}, False),
-    ("print('loss 1.34')", [stream("loss 1.37\n")], {"tolerance": {"decimals": "5 %", "reason": "a test"}}, True),
+    ("print('loss 1.34')", [stream("loss 1.37\n")], {"tolerance": [{"decimals": "5 %"}]}, True),
     ("print('loss nan')", [stream("loss 1.34\n")], {}, False),
     ("print('seven')", [stream("eleven\n")], {}, False),
     ("print('one')", [stream("one\ntwo\n")], {}, False),

@@ -127,7 +127,8 @@ def test_what_costs_a_wait_is_counted_and_nothing_else():
     free = [lambda: there + 1, lambda: there[1:], lambda: there[there.long()], lambda: there.to("standin:1")]
     free += [lambda: there.copy_(2 * there), lambda: torch.zeros(3).to(there)]
     once = [there.sum().item, there.tolist, there.cpu, there.nonzero, lambda: bool(there[0]), lambda: there[there > 0]]
-    once += [there.unique, there.long().bincount, lambda: torch.zeros(3).copy_(there), lambda: there.equal(there)]
+    once += [there.unique, there.long().bincount, lambda: torch.zeros(3).copy_(there), lambda: f"{there.sum():.2f}"]
+    once += [lambda: there.equal(there)]
     for mode in (False, True):
         for wanted, calls in ((0, free), (1, once)):
             for call in calls:

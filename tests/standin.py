@@ -68,6 +68,9 @@ class Standin(torch.Tensor):
     def tolist(self):  # torch refuses it to subclasses, and numpy() as it should
         return self.cpu().tolist()
 
+    def __format__(self, form):
+        return format(self.item() if self.dim() == 0 else str(self), form)
+
     @classmethod
     def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
         if function._can_decompose():  # in inference mode whole recipes arrive, such as `linear` and `to`

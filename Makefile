@@ -10,7 +10,7 @@ OLDER  := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1
 # As many files at once as there are cores, each on one thread.
 ALONGSIDE := -n auto --maxprocesses 4 --dist loadscope
 
-.PHONY: help run lab test check portable stress scratch notebooks retrain bench lock clean
+.PHONY: help run lab test check portable stress scratch notebooks retrain bench gpu lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ retrain: $(READY)  ## train every shipped model from scratch, into models/
 
 bench: $(READY)  ## measure this machine: one table, also written to benchmarks/results/
 	$(BIN)/python benchmarks/table.py
+
+gpu: $(READY)  ## on a machine with a GPU: checks, notebooks and measurements in one go, without a network
+	$(BIN)/python benchmarks/gpu.py
 
 lock: $(READY)  ## write down the version of every package that is installed, to be committed
 	sed -n '/^#/p' constraints.txt > constraints.tmp

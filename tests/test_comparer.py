@@ -329,7 +329,8 @@ CELLS = [  # source, committed outputs, metadata, whether it must pass
 ]
 
 
-def test_nbval_uses_it_with_the_configuration_of_the_project(tmp_path):
+def verdicts_of(tmp_path, device):
+    """Run a notebook of CELLS under the configuration of the project; return {cell: passed} and what pytest said."""
     (tmp_path / "tests").mkdir()
     (tmp_path / "notebooks").mkdir()
     for name in ("pyproject.toml", "conftest.py", "tests/comparer.py", "tests/nbval.cfg"):
@@ -341,13 +342,23 @@ def test_nbval_uses_it_with_the_configuration_of_the_project(tmp_path):
     nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks" / "tiny.ipynb")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-rA", "--color=no", "notebooks/tiny.ipynb"],
-        cwd=tmp_path, env=os.environ | {"PYTEST_ADDOPTS": ""}, capture_output=True, text=True,
+        cwd=tmp_path, env=os.environ | {"PYTEST_ADDOPTS": "", "DEVICE": device}, capture_output=True, text=True,
     )  # fmt: skip
-    verdicts = {
-        int(number): word == "PASSED" for word, number in re.findall(r"(?m)^(PASSED|FAILED) .*Cell (\d+)", done.stdout)
-    }
-    assert verdicts == {i: passes for i, (*_, passes) in enumerate(CELLS)}, done.stdout
-    assert "line 1: 1.37 is now 1.34, tolerance 0.01: 'loss 1.34'" in done.stdout
+    words = re.findall(r"(?m)^(PASSED|FAILED) .*Cell (\d+)", done.stdout)
+    return {int(number): word == "PASSED" for word, number in words}, done.stdout
+
+
+@pytest.mark.slow
+def test_nbval_uses_it_with_the_configuration_of_the_project(tmp_path):
+    verdicts, said = verdicts_of(tmp_path, device="cpu")
+    assert verdicts == {i: passes for i, (*_, passes) in enumerate(CELLS)}, said
+    assert "line 1: 1.37 is now 1.34, tolerance 0.01: 'loss 1.34'" in said
+
+
+@pytest.mark.slow
+def test_on_another_device_than_the_cpu_nothing_is_compared(tmp_path):
+    verdicts, said = verdicts_of(tmp_path, device="cuda")
+    assert verdicts == dict.fromkeys(range(len(CELLS)), True), said
 
 
 def test_it_is_loaded_here_too():

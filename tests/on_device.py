@@ -22,13 +22,13 @@ from helpers.augment import random_shift
 from helpers.checkpoints import load, load_or_train, save
 from helpers.data import Mnist, Split, load_mnist
 from helpers.explorer import LatentExplorer
+from helpers.explorer.static import still
 from helpers.guidance import guide, scout
 from helpers.latent import decode, encode
 from helpers.likelihood import log_likelihood
 from helpers.losses import accuracy, cross_entropy, negative_elbo
 from helpers.models import CAE, CNN, VAE, Judge
 from helpers.scores import features, scores
-from helpers.still import still
 from helpers.training import evaluate, fit, pick_device, seed_everything
 
 ROOT = Path(__file__).parents[1]
@@ -382,7 +382,7 @@ def grey(buffers):
 STROKE = bytearray(64 * 64)
 STROKE[64 * 10 + 30 : 64 * 50 : 64] = b"\xff" * 40  # a one, nearly
 QUESTIONS = [
-    ({"kind": "look", "xy": [0.5, -1.0], "page": "p", "number": 1}, ()),
+    ({"kind": "query", "xy": [0.5, -1.0], "page": "p", "number": 1}, ()),
     ({"kind": "strip", "path": [[0.1, 0.2], [0.3, -0.4], [1, 2]]}, ()),
     ({"kind": "pin", "pins": [[0.1, 0.2]]}, ()),
     ({"kind": "draw", "side": 64}, (bytes(STROKE),)),
@@ -391,7 +391,7 @@ QUESTIONS = [
 
 
 # Allowed on real devices, where it copies the index without a word.
-strict_index = pytest.mark.xfail(STANDIN, strict=True, reason="helpers.space and .atlas index there with an index here")
+strict_index = pytest.mark.xfail(STANDIN, strict=True, reason="helpers.explorer indexes there with an index here")
 
 
 @pytest.fixture(scope="module", params=["z", "PCA", "map"])
@@ -433,12 +433,12 @@ def test_the_explorer_shows_the_same_plane_atlas_picture_and_page(pair, tmp_path
     assert (tmp_path / "there").stat().st_size == pytest.approx((tmp_path / "here").stat().st_size, rel=0.01)
 
 
-@pytest.mark.xfail(strict=True, reason="helpers.space fetches the parts of a frame one by one")
+@pytest.mark.xfail(strict=True, reason="helpers.explorer fetches the parts of a frame one by one")
 def test_a_hover_frame_comes_from_the_device_in_one_piece(pair):
     _, made = pair
     for number, xy in enumerate([[0.5, -1.0], [0.25, 0.5], [1.0, 0.75]]):
         with waits() as waited:
-            reply, pixels = ask(made, {"kind": "look", "xy": xy, "page": "p", "number": number})
+            reply, pixels = ask(made, {"kind": "query", "xy": xy, "page": "p", "number": number})
         assert "error" not in reply and len(pixels[0]) == 784
     assert waited[0] <= 1
 

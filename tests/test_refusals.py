@@ -18,6 +18,7 @@ from helpers.augment import random_shift
 from helpers.checkpoints import load, load_or_train, read_recipe, save
 from helpers.clusters import NOISE, centroids, nearest_foreign, score_clusters, umap_plane
 from helpers.data import Mnist, Split, load_mnist, mnist_path
+from helpers.explorer.space import LatentSpace, prepare
 from helpers.guidance import as_probabilities, guide, scout
 from helpers.idx import read_idx
 from helpers.labels import place_labels
@@ -26,13 +27,11 @@ from helpers.likelihood import log_likelihood
 from helpers.losses import cross_entropy, kl_nats, reconstruction_nats, squared_error
 from helpers.models import CAE, CNN, VAE
 from helpers.outliers import detection, rank_outliers
-from helpers.pad import prepare
 from helpers.plots import add_thumbnails, show_confusion, show_history, show_images, show_latent, show_sheet
 from helpers.recipes import describe, rebuild
 from helpers.repeat import read_repeats, sweep
 from helpers.repeat import repeat as repeat_run
 from helpers.scores import features, sample, scores
-from helpers.space import LatentSpace
 from helpers.training import evaluate, fit, pick_device
 
 torch.manual_seed(0)
@@ -228,7 +227,7 @@ REFUSED = [
     (partial(LatentSpace, plane, x, y, CNN((2, 2), 4, classes=12)), r"classifier must give ten .* got \(1, 12\)"),
     (partial(LatentSpace, plane, x, y, places=z), r"places must be \(6, 2\) and finite, got \(6, 3\)"),
     (partial(LatentSpace, plane, x, y, places=two * nan), "places must be .* finite"),
-    (partial(LatentSpace(plane, x, y).survey, two * nan, two), "the model has no finite image there"),
+    (partial(LatentSpace(plane, x, y).predict, two * nan, two), "the model has no finite image there"),
     *((partial(show_images, bad), f"images {says}") for says, bad in PICTURES.items()),
     (partial(show_images, x, columns=0), "columns must be at least 1, got 0"),
     (partial(show_images, x, captions=["a", "b"]), "captions must name each of the 6 images, got 2"),
@@ -275,25 +274,28 @@ def test_a_device_that_is_not_there_is_named(monkeypatch, name):
 
 # Nothing a caller could get wrong, what checks for others, or inner functions that the callers above have checked.
 FREE = {
-    *("analysis.as_labels", "analysis.as_matrix", "atlas.chart", "cells.close_on_rerun", "cells.forget"),
+    *("analysis.as_labels", "analysis.as_matrix"),
     *("checkpoints.models_dir", "checks.check_codes"),
-    *("checks.check_device", "checks.check_digits", "checks.check_images", "explorer.script", "export.page"),
+    *("checks.check_device", "checks.check_digits", "checks.check_images"),
+    *("explorer.atlas.chart", "explorer.cells.close_on_rerun", "explorer.cells.forget", "explorer.projections.project"),
+    *("explorer.protocol.answer", "explorer.space.distances", "explorer.space.ellipse", "explorer.space.one_thread"),
+    *("explorer.space.to_host", "explorer.space.to_pixels", "explorer.static.link", "explorer.static.page"),
+    *("explorer.static.script", "explorer.static.still", "explorer.static.style"),
     *("guidance.objective", "likelihood.grid", "likelihood.log_pixels", "losses.accuracy", "losses.kl"),
-    *("losses.negative_elbo", "losses.reconstruction", "maps.distances", "messages.answer", "models.dense"),
-    *("models.eval_mode", "models.normalise", "models.normalised", "models.reparameterise", "pad.centred"),
+    *("losses.negative_elbo", "losses.reconstruction", "models.dense"),
+    *("models.eval_mode", "models.normalise", "models.normalised", "models.reparameterise"),
     *("recipes.describe_network", "recipes.differences", "repeat.cluster", "repeat.main", "repeat.store"),
-    *("repeat.this_machine", "source.show_source", "space.ellipse"),
-    *("space.one_thread", "space.to_host", "space.to_ink", "still.still", "training.autocast", "training.pick_device"),
+    *("repeat.this_machine", "source.show_source", "training.autocast", "training.pick_device"),
     *("plots.style", "training.seed_everything"),
 }
 
 
 def test_every_public_function_is_in_the_table():
     functions = {
-        f"{module.name}.{name}"
-        for module in pkgutil.iter_modules(helpers.__path__)
-        for name, function in inspect.getmembers(importlib.import_module(f"helpers.{module.name}"), inspect.isfunction)
-        if function.__module__ == f"helpers.{module.name}" and name[0] != "_"
+        f"{module.name}.{name}".removeprefix("helpers.")
+        for module in pkgutil.walk_packages(helpers.__path__, "helpers.")
+        for name, function in inspect.getmembers(importlib.import_module(module.name), inspect.isfunction)
+        if function.__module__ == module.name and name[0] != "_"
     }
     tried = {f"{call.func.__module__}.{call.func.__name__}".removeprefix("helpers.") for call, _ in REFUSED}
     assert functions - tried == FREE

@@ -11,11 +11,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import std
 
 from helpers import training
-from helpers.augment import random_shift
 from helpers.data import Split
 from helpers.losses import accuracy, cross_entropy, negative_elbo, squared_error
 from helpers.models import CNN, VAE, Judge
-from helpers.training import evaluate, fit, pick_device, seed_everything
+from helpers.training import evaluate, fit, pick_device, random_shift, seed_everything
 
 
 def bars(n, seed=0):

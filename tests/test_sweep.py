@@ -283,15 +283,17 @@ def test_each_process_of_a_sweep_takes_a_gpu_of_its_own(monkeypatch):
     assert taken == [0, 1, 2, 0, 1, 2]
 
 
-def test_workers_that_would_share_one_random_generator_are_refused(small):
+def test_workers_that_would_share_one_random_generator_are_refused(planned):
+    save("a", CNN(channels=(2, 2), hidden=4), {})
     with (
         Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as client,
         pytest.raises(SystemExit, match="--nthreads 1"),
     ):
-        sweep.sweep(small, client.scheduler.address)
+        sweep.sweep(planned, client.scheduler.address)
 
 
-def test_what_cannot_be_swept_is_told_before_anything_is_trained(small, capsys):
+def test_what_cannot_be_swept_is_told_before_anything_is_trained(planned, capsys):
+    save("a", CNN(channels=(2, 2), hidden=4), {})
     with pytest.raises(SystemExit):
         sweep.main(["x"])
     assert "no runs are planned for x, only for a" in capsys.readouterr().err

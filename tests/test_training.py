@@ -43,7 +43,8 @@ def small_cnn():
     return CNN(channels=(4, 8), hidden=16)
 
 
-def test_fit_learns_and_reports_one_number_an_epoch():
+@pytest.mark.slow
+def test_fit_learns_and_reports_one_number_per_epoch():
     history = fit(
         small_cnn(), cross_entropy, bars(203), bars(60, 1), epochs=4, lr=1e-2, batch_size=50, metrics=(accuracy,)
     )
@@ -100,6 +101,7 @@ def test_the_average_is_that_of_torch_whether_a_bar_is_drawn_or_not(quiet, monke
     assert all(torch.equal(found[name], wanted[name]) for name in found if name not in counts)
 
 
+@pytest.mark.slow
 def test_the_progress_bar_of_a_long_training_is_drawn_a_few_hundred_times(monkeypatch):
     drawn = []
 

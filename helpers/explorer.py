@@ -134,6 +134,7 @@ class LatentExplorer(Drawn):
         # while a cell trains. These may go to the one that the browser named, which is idle. There is no public way:
         # the comm asks this method of its own alone. A test fails on the day it is not needed, or not asked, any more.
         self.comm._reply_subshell_for = lambda data, named: named
+        self.comm.on_close(lambda message: self.close())  # the browser has dropped it: nobody can ask any more
         close_on_rerun(self)
 
     @property
@@ -169,7 +170,7 @@ class LatentExplorer(Drawn):
     @observe("z")
     def _z_moved(self, change):
         if self.z != self.code(self.xy):
-            xy = tuple(self.space.map.place(self._tensor(self.z))[0].tolist())
+            xy = tuple(self.space.map.place(self._tensor(self.z))[0].clamp(-FAR, FAR).tolist())
             self._off_plane = (xy, self.z)
             self.xy = xy
 

@@ -387,10 +387,6 @@ QUESTIONS = [
 ]
 
 
-# Allowed on real devices, where it copies the index without a word.
-strict_index = pytest.mark.xfail(STANDIN, strict=True, reason="helpers.space and .atlas index there with an index here")
-
-
 @pytest.fixture(scope="module", params=["z", "PCA", "map"])
 def pair(request, networks):
     """Return the same explorer on the CPU and on the device."""
@@ -403,7 +399,6 @@ def pair(request, networks):
     return made
 
 
-@strict_index
 def test_the_explorer_answers_every_question_as_on_the_cpu(pair):
     for question, buffers in QUESTIONS:
         (wanted, images), (found, there) = (ask(each, question, *buffers) for each in pair)
@@ -416,7 +411,6 @@ def test_the_explorer_answers_every_question_as_on_the_cpu(pair):
     torch.testing.assert_close(pair[1].history, pair[0].history, **NEAR)
 
 
-@strict_index
 def test_the_explorer_shows_the_same_plane_atlas_picture_and_page(pair, tmp_path):
     here, there = pair
     torch.testing.assert_close(grey([there.atlas]), grey([here.atlas]), rtol=0, atol=GREY)
@@ -430,7 +424,6 @@ def test_the_explorer_shows_the_same_plane_atlas_picture_and_page(pair, tmp_path
     assert (tmp_path / "there").stat().st_size == pytest.approx((tmp_path / "here").stat().st_size, rel=0.01)
 
 
-@pytest.mark.xfail(strict=True, reason="helpers.space fetches the parts of a frame one by one")
 def test_a_hover_frame_comes_from_the_device_in_one_piece(pair):
     _, made = pair
     for number, xy in enumerate([[0.5, -1.0], [0.25, 0.5], [1.0, 0.75]]):

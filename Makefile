@@ -16,7 +16,7 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(READY)  ## execute every notebook; the results go to build/
-	$(BIN)/python run.py
+	$(BIN)/python tools/run.py
 
 lab: $(READY)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
@@ -28,7 +28,7 @@ test: $(READY)  ## every test, and every notebook against its committed output, 
 check: $(READY)  ## the fast loop: style and quick unit tests, no notebook is run, no browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/deptry . benchmarks tests
+	$(BIN)/deptry . benchmarks tests tools
 	$(BIN)/pytest tests -m "not browser and not slow"
 
 portable: $(READY)  ## every notebook against its committed output, as on an older processor
@@ -42,13 +42,13 @@ scratch: $(READY)  ## every model trained from scratch in a folder that is throw
 		$(BIN)/pytest --nbval-lax $(or $(NOTEBOOKS),notebooks/0[1-9]*.ipynb notebooks/00_explore.ipynb)
 
 notebooks: $(READY)  ## execute the notebooks and write outputs and the README's picture back, to be committed
-	$(BIN)/python run.py --in-place
+	$(BIN)/python tools/run.py --in-place
 	cp build/predictions.png docs/
 
 retrain: $(READY)  ## train every shipped model from scratch, into models/
-	RETRAIN=1 $(BIN)/python run.py
+	RETRAIN=1 $(BIN)/python tools/run.py
 	RETRAIN=1 $(BIN)/python benchmarks/best_classifier.py
-	$(BIN)/python -m helpers.repeat
+	$(BIN)/python tools/sweep.py
 	@echo 'models/ is new. The outputs in notebooks/ are still of the old weights: `make notebooks` renews them.'
 
 bench: $(READY)  ## measure this machine: one table, also written to benchmarks/results/

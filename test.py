@@ -98,9 +98,13 @@ def weights():
     paths = sorted(checkpoints.models_dir().glob("*.pt"))
     if not paths:
         raise Absent("no trained weights yet: the notebooks will train, in minutes instead of seconds")
+    loaded = []
     for path in paths:
-        checkpoints.load(path.stem, getattr(models, checkpoints.read_recipe(path.stem)["model"]))
-    return f"loaded {', '.join(path.stem for path in paths)}"
+        network = getattr(models, checkpoints.read_recipe(path.stem)["model"], None)
+        if network:  # a benchmark defines its own
+            checkpoints.load(path.stem, network)
+            loaded.append(path.stem)
+    return f"{len(paths)} files intact, loaded {', '.join(loaded)}"
 
 
 def explorer():

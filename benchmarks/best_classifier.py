@@ -9,14 +9,39 @@ import math
 import torch
 import torch.nn.functional as F
 from measure import Row, show
+from torch import nn
 
 from helpers.checkpoints import load_or_train
 from helpers.data import load_mnist
 from helpers.losses import accuracy, cross_entropy
-from helpers.models import Unpadded
+from helpers.models import conv_bn_relu, normalise
 from helpers.training import evaluate, pick_device, seed_everything
 
 RECIPE = {"epochs": 22, "lr": 1e-2, "batch_size": 128, "weight_decay": 0.01, "ema": 0.999}
+
+
+class Unpadded(nn.Module):
+    """Classify digits with five convolutions that neither pad nor pool (after An et al. 2020, arXiv:2008.10400).
+
+    (n, 1, 28, 28) images in [0, 1] -> (n, 10) logits.
+    """
+
+    def __init__(self, channels=(32, 32, 64, 96, 128)):
+        super().__init__()
+        self.config = {"channels": tuple(channels)}
+        a, b, c, d, e = channels
+        self.layers = nn.Sequential(
+            *conv_bn_relu(1, a, padding=0),  # (n, 32, 26, 26)
+            *conv_bn_relu(a, b, stride=2, padding=0),  # (n, 32, 12, 12)
+            *conv_bn_relu(b, c, padding=0),
+            *conv_bn_relu(c, d, padding=0),
+            *conv_bn_relu(d, e, padding=0),  # (n, 128, 6, 6)
+            nn.Flatten(),
+            nn.Linear(e * 6 * 6, 10),
+        )
+
+    def forward(self, x):
+        return self.layers(normalise(x))
 
 
 def random_affine(x, pixels=3.0, degrees=15.0, scale=0.15, shear=0.15):

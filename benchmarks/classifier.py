@@ -7,12 +7,11 @@ from measure import Row, in_turn, seconds, show
 from textbook import train_to
 from torch import nn
 
-from helpers.augment import random_shift
 from helpers.checkpoints import load
 from helpers.data import load_mnist
 from helpers.losses import accuracy, cross_entropy
 from helpers.models import CNN, normalise
-from helpers.training import evaluate, fit, pick_device, seed_everything
+from helpers.training import evaluate, fit, pick_device, random_shift, seed_everything
 
 TARGET = 0.99
 SEEDS = 5

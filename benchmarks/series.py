@@ -13,9 +13,13 @@ ROOT = Path(__file__).parents[1]
 
 
 def run(**environment):
-    """Execute every notebook and return the seconds that run.py prints; the copies go to build/."""
+    """Execute every notebook and return the seconds that tools/run.py prints; the copies go to build/."""
     done = subprocess.run(
-        [sys.executable, ROOT / "run.py"], env=os.environ | environment, capture_output=True, text=True, check=True
+        [sys.executable, ROOT / "tools" / "run.py"],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return int(re.search(r"notebooks ok in (\d+) s", done.stdout)[1])
 

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from helpers import losses
 from helpers.checkpoints import load
 from helpers.data import load_mnist
-from helpers.likelihood import log_likelihood
+from helpers.metrics import log_likelihood
 from helpers.models import VAE
 from helpers.training import evaluate, fit, pick_device, seed_everything
 

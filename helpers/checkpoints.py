@@ -12,25 +12,30 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor, nn
 
+from helpers.data import Split, find_folder
 from helpers.recipes import describe, describe_network, differences
-from helpers.training import fit, seed_everything
+from helpers.training import Loss, fit, seed_everything
 
-SHOWN = 5  # differences between two recipes that are told
+SHOWN = 5  # differences between two recipes that are printed
+Model = TypeVar("Model", bound=nn.Module)
+History = dict[str, list[float]]
 
 
 class CheckpointError(ValueError):
     """A checkpoint that is missing, damaged, or of another model."""
 
 
-def models_dir():
-    """Return the folder of the weights: the environment variable MODELS_DIR, else `models/` of the checkout."""
-    return Path(os.environ.get("MODELS_DIR") or Path(__file__).parents[1] / "models").expanduser()
+def models_dir() -> Path:
+    """Return the folder of the weights: models, as `find_folder` finds it with MODELS_DIR."""
+    return find_folder("MODELS_DIR", "models")
 
 
-def save(name, model, history, recipe=None):
+def save(name: str, model: nn.Module, history: History, recipe: dict | None = None) -> None:
     """Write `model` and its history to NAME.pt in the models folder, in half precision, all or nothing.
 
     Raises ValueError for weights that are not finite in half precision, OSError when the folder cannot be written; an
@@ -52,7 +57,7 @@ def save(name, model, history, recipe=None):
         raise OSError(error.errno, problem, str(path)) from error
 
 
-def load(name, model_class, device="cpu"):
+def load(name: str, model_class: type[Model], device: torch.device | str = "cpu") -> tuple[Model, History]:
     """Rebuild the model stored as NAME.pt in the models folder.
 
     Returns (model in eval mode on `device`, history). Raises CheckpointError, naming the file, when it is missing,
@@ -62,7 +67,9 @@ def load(name, model_class, device="cpu"):
     return _rebuild(path, _read(path), model_class, device)
 
 
-def load_or_train(name, model, loss, train, valid, **settings):
+def load_or_train(
+    name: str, model: Model, loss: Loss, train: Split, valid: Split, **settings: Any
+) -> tuple[Model, History]:
     """Load NAME.pt if this very call would have made it, else `fit` such a model and save it.
 
     `model` says what to build, its class and `config`; the weights that it holds are not used: the initial ones are
@@ -73,9 +80,8 @@ def load_or_train(name, model, loss, train, valid, **settings):
     class, config, layers and shapes; loss, metrics and augmentation by name and settings; the bytes of both splits. An
     edited `forward`, or body of a loss, is not seen: train with RETRAIN=1 after that.
 
-    The environment decides what happens otherwise: it trains, and says what differs; with RETRAIN=1 it trains whatever
-    is there; with RETRAIN=0, for tests, it never trains. What is returned has always been through the file, so fresh
-    and shipped weights are rounded alike.
+    Otherwise it trains, and says what differs. With RETRAIN=1 in the environment it always trains, with RETRAIN=0, for
+    tests, never. What is returned has always been through the file, so fresh and shipped weights are rounded alike.
 
     Returns (model in eval mode, on the device of `train`, and its history). Raises ValueError for arguments that cannot
     be described, and CheckpointError for a damaged file or when RETRAIN=0 forbids to train.
@@ -100,7 +106,7 @@ def load_or_train(name, model, loss, train, valid, **settings):
     elif retrain == "0":
         raise CheckpointError(f"{path}: not found, and RETRAIN=0 never trains")
     seed_everything(call.arguments["seed"])
-    fresh = type(model)(**model.config)
+    fresh = type(model)(**recipe["model"]["config"])
     if changes := differences(describe_network(fresh), recipe["model"], "model"):
         raise ValueError(f"{type(model).__name__}(**config) builds another network than the one given: {changes[0]}")
     history = fit(fresh, loss, train, valid, **settings)
@@ -108,13 +114,13 @@ def load_or_train(name, model, loss, train, valid, **settings):
     return load(name, type(model), train.x.device)
 
 
-def read_recipe(name):
+def read_recipe(name: str) -> dict[str, Any]:
     """Return what made NAME.pt: `model`, its class, `config`, and `recipe`, every argument of `fit` as described."""
     content = _read(models_dir() / f"{name}.pt")
     return {key: content[key] for key in ("model", "config", "recipe")}
 
 
-def _rebuild(path, content, model_class, device):
+def _rebuild(path: Path, content: dict, model_class: type[Model], device: torch.device | str) -> tuple[Model, History]:
     """Return (model in eval mode on `device`, history) from the verified content of a checkpoint."""
     if content["model"] != model_class.__name__:
         raise CheckpointError(f"{path}: expected a {model_class.__name__}, found a {content['model']}")
@@ -126,7 +132,7 @@ def _rebuild(path, content, model_class, device):
     return model.to(device).eval(), content["history"]
 
 
-def _read(path):
+def _read(path: Path) -> dict[str, Any]:
     """Return the verified content of a checkpoint, its state in float32."""
     if not path.exists():
         raise CheckpointError(f"{path}: not found; run the notebook that trains it, or `git checkout models`")
@@ -142,8 +148,8 @@ def _read(path):
     return header | {"state": state}
 
 
-def _replace(path, content):
-    """Write a file all or nothing: whoever looks finds the old one or the new one."""
+def _replace(path: Path, content: dict) -> None:
+    """Write a file all or nothing: a reader finds the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # A name of our own in the same folder: two writers never meet, and os.replace stays on one file system.
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".tmp")
@@ -159,12 +165,12 @@ def _replace(path, content):
         raise
 
 
-def _half(tensor):
+def _half(tensor: Tensor) -> Tensor:
     tensor = tensor.detach().cpu().contiguous()
     return tensor.half() if tensor.is_floating_point() else tensor
 
 
-def _digest(header, state):
+def _digest(header: dict, state: dict[str, Tensor]) -> str:
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for key in sorted(state):
         digest.update(f"{key} {state[key].dtype} {tuple(state[key].shape)}".encode())

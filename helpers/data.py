@@ -5,35 +5,24 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import pooch
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from helpers.checks import check_images
 from helpers.idx import IdxError, read_idx
 
-# SHA-256 of the unpacked bytes: the .gz copies in circulation are packed in different ways
-FILES = {
-    "train-images-idx3-ubyte": (
-        (60_000, 28, 28),
-        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    ),
-    "train-labels-idx1-ubyte": (
-        (60_000,),
-        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    ),
-    "t10k-images-idx3-ubyte": (
-        (10_000, 28, 28),
-        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    ),
-    "t10k-labels-idx1-ubyte": (
-        (10_000,),
-        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-    ),
+FILES = {  # shape, and SHA-256 of the unpacked bytes: the .gz copies in circulation are packed in different ways
+    "train-images-idx3-ubyte": ((60_000, 28, 28), "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
+    "train-labels-idx1-ubyte": ((60_000,), "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+    "t10k-images-idx3-ubyte": ((10_000, 28, 28), "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
+    "t10k-labels-idx1-ubyte": ((10_000,), "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
 }
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -47,36 +36,36 @@ TIMEOUT = 30  # seconds a mirror may be silent
 class Split:
     """Hold images `x`, (n, 1, 28, 28) float32 in [0, 1], and their labels `y`, (n,) int64, on one device."""
 
-    x: torch.Tensor
-    y: torch.Tensor
+    x: Tensor
+    y: Tensor
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.x.shape[1:] != (1, 28, 28) or self.x.dtype != torch.float32:
             raise ValueError(f"x must be float32 of shape (n, 1, 28, 28), not {self.x.dtype} {tuple(self.x.shape)}")
-        if len(self.x):  # an empty split is one, and what cannot use it says so
+        if len(self.x):  # an empty split is allowed; a function that cannot use one says so
             check_images("x", self.x)
         if self.y.shape != self.x.shape[:1] or self.y.dtype != torch.int64:
             raise ValueError(f"y must be int64 of shape ({len(self.x)},), not {self.y.dtype} {tuple(self.y.shape)}")
         if self.y.device != self.x.device:
             raise ValueError(f"y must be on {self.x.device}, where x is, not on {self.y.device}")
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.y)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: slice | Tensor) -> "Split":
         """Return the part that a slice, an index tensor or a mask selects, as a `Split`."""
         if not isinstance(index, slice | torch.Tensor):
             raise TypeError(f"a Split takes a slice or a tensor, not {index!r}; for image i write split[i : i + 1]")
         return Split(self.x[index], self.y[index])
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Split({len(self):,} images)"
 
-    def batches(self, size, generator=None):
+    def batches(self, size: int, generator: torch.Generator | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Iterate over (x, y) batches of `size` images; the last one is smaller when `size` leaves a rest.
 
-        With `generator`, a `torch.Generator` on the CPU, every image comes once in random order, the same on
-        every device; without it, in the order of the file.
+        With `generator`, on the CPU, every image comes once in random order, the same on every device; without it, in
+        the order of the file.
         """
         if size < 1 or len(self) == 0:
             raise ValueError(f"batches need size >= 1 and a split that is not empty, not size {size} of {self}")
@@ -94,7 +83,7 @@ class Mnist(NamedTuple):
     test: Split
 
 
-def load_mnist(device=None, directory=None):
+def load_mnist(device: torch.device | str | None = None, directory: str | Path | None = None) -> Mnist:
     """Return MNIST as 55,000 train, 5,000 valid and 10,000 test images on `device` (the CPU by default).
 
     The four files are found, or downloaded, as `mnist_path` says. A file whose bytes are not MNIST's raises
@@ -112,22 +101,31 @@ def load_mnist(device=None, directory=None):
     )
 
 
-def mnist_path(name, directory=None):
+def mnist_path(name: str, directory: str | Path | None = None) -> Path:
     """Return the path of one of MNIST's files, downloaded first if it is missing.
 
-    It is looked for under four spellings (-idx or .idx, with and without .gz) in `directory`, else in the
-    folder that the environment variable MNIST_DIR names, else in this repository's mnist_data/.
-    Raises FileNotFoundError, saying which files to put where, when no mirror can be reached.
+    It is looked for under four spellings (-idx or .idx, with and without .gz) in `directory`, by default the folder
+    mnist_data that `find_folder` finds with MNIST_DIR. Raises FileNotFoundError, saying which files to put where, when
+    no mirror can be reached.
     """
     if name not in FILES:
         raise ValueError(f"name must be one of {', '.join(FILES)}, got {name!r}")
-    if directory is None:
-        directory = os.environ.get("MNIST_DIR") or Path(__file__).resolve().parents[1] / "mnist_data"
-    directory = Path(directory).expanduser()
+    directory = Path(directory).expanduser() if directory else find_folder("MNIST_DIR", "mnist_data")
     return _find(name, directory) or _download(name, directory)
 
 
-def _find(name, directory):
+def find_folder(variable: str, name: str) -> Path:
+    """Return the folder that an environment variable names, else folder `name` of the checkout, or of the user's cache.
+
+    The cache is for a copy that was installed without a checkout.
+    """
+    if chosen := os.environ.get(variable):
+        return Path(chosen).expanduser()
+    beside = Path(__file__).resolve().parents[1] / name
+    return beside if beside.is_dir() else pooch.os_cache("creating-new-numbers") / name
+
+
+def _find(name: str, directory: Path) -> Path | None:
     """Return the path of a file under any of its four spellings, or None."""
     for spelling in (name, name.replace("-idx", ".idx")):
         for path in (directory / spelling, directory / f"{spelling}.gz"):
@@ -136,7 +134,7 @@ def _find(name, directory):
     return None
 
 
-def _read(path, name, device):
+def _read(path: Path, name: str, device: torch.device | str | None) -> Tensor:
     """Read and verify one file: images become floats in [0, 1], labels int64."""
     shape, sha256 = FILES[name]
     try:
@@ -155,7 +153,7 @@ def _read(path, name, device):
     return tensor.unsqueeze(1).float().div_(255).to(device)  # (n, 1, 28, 28)
 
 
-def _download(name, directory):
+def _download(name: str, directory: Path) -> Path:
     """Fetch a file from the first mirror that has it and return its path."""
     _remove_leftovers(directory)
     problems = []
@@ -172,7 +170,7 @@ def _download(name, directory):
     )
 
 
-def _fetch(url, name, directory):
+def _fetch(url: str, name: str, directory: Path) -> Path:
     """Download one file, verify it, and only then move it into place."""
     directory.mkdir(parents=True, exist_ok=True)
     # a folder of its own on the same disk: the move is atomic, and two downloads at once cannot meet
@@ -186,8 +184,8 @@ def _fetch(url, name, directory):
         return part.replace(directory / part.name)
 
 
-def _remove_leftovers(directory):
-    """Remove what killed downloads left: one that still runs would have written something since its timeout."""
+def _remove_leftovers(directory: Path) -> None:
+    """Remove what killed downloads left: one that still runs has written something since its timeout."""
     for folder in directory.glob(".download-*"):
         with contextlib.suppress(OSError):  # another process removes it as well
             written = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))

@@ -7,6 +7,7 @@ import os
 import stat
 import struct
 import zlib
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -18,7 +19,7 @@ class IdxError(ValueError):
     """A file that is not good IDX; the message names the file, what was expected and what was found."""
 
 
-def read_idx(path, sha256=None, max_bytes=2**28):
+def read_idx(path: str | os.PathLike, sha256: str | None = None, max_bytes: int = 2**28) -> np.ndarray:
     """Return the array stored in an IDX file, raw or gzip, in native byte order and writable.
 
     `sha256`, when given, is the hex digest that the unpacked file must have. `max_bytes` bounds the array
@@ -37,14 +38,14 @@ def read_idx(path, sha256=None, max_bytes=2**28):
             file.seek(0)
             if packed:
                 with gzip.open(file) as unpacked:
-                    return _read(unpacked, path, None, sha256, max_bytes)
+                    return _read(cast(BinaryIO, unpacked), path, None, sha256, max_bytes)
             return _read(file, path, os.fstat(file.fileno()).st_size, sha256, max_bytes)
     except (OSError, EOFError, zlib.error) as problem:  # EOFError: gzip stopped half-way
         raise _error(path, "a readable IDX file", getattr(problem, "strerror", None) or problem) from problem
 
 
-def _read(file, path, length, sha256, max_bytes):
-    """Read one array from an open file of `length` bytes (None: not known before it is unpacked)."""
+def _read(file: BinaryIO, path: str, length: int | None, sha256: str | None, max_bytes: int) -> np.ndarray:
+    """Read one array from an open file of `length` bytes, None where that is not known before it is unpacked."""
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in TYPES or magic[3] == 0:
         expected = "00 00, a type (08 09 0b 0c 0d 0e) and the number of dimensions"
@@ -83,5 +84,5 @@ def _read(file, path, length, sha256, max_bytes):
     return array
 
 
-def _error(path, expected, found):
+def _error(path: str, expected: str, found: object) -> IdxError:
     return IdxError(f"{path}: expected {expected}, found {found}")

@@ -1,13 +1,14 @@
 """Into latent space and back."""
 
 import torch
+from torch import Tensor
 
 from helpers.checks import check_codes, check_device, check_images
-from helpers.models import eval_mode
+from helpers.models import Autoencoder, VariationalAutoencoder, eval_mode
 
 
 @torch.inference_mode()
-def encode(model, x, batch_size=1000):
+def encode(model: Autoencoder | VariationalAutoencoder, x: Tensor, batch_size: int = 1000) -> Tensor:
     """Return the codes of images, (n, 1, 28, 28) -> (n, latent_dim): mu for a VAE, z for an autoencoder."""
     check_device(model, x=x)
     check_images("x", x)
@@ -17,7 +18,7 @@ def encode(model, x, batch_size=1000):
 
 
 @torch.inference_mode()
-def decode(model, z, batch_size=1000):
+def decode(model: Autoencoder | VariationalAutoencoder, z: Tensor, batch_size: int = 1000) -> Tensor:
     """Return the images in [0, 1] of codes, (n, latent_dim) -> (n, 1, 28, 28)."""
     check_device(model, z=z)
     check_codes("z", z, model.latent_dim)
@@ -25,7 +26,7 @@ def decode(model, z, batch_size=1000):
         return torch.cat([model.decode(batch) for batch in z.split(batch_size)])
 
 
-def quantile_grid(side):
+def quantile_grid(side: int) -> Tensor:
     """Return codes at the quantiles of the 2-D prior, (side * side, 2), row by row from the top left of the plane.
 
     Equal steps in probability, not in distance, show the plane as often as the prior visits it
@@ -39,7 +40,7 @@ def quantile_grid(side):
     return torch.stack([columns.flatten(), rows.flatten()], 1)
 
 
-def interpolate(a, b, steps):
+def interpolate(a: Tensor, b: Tensor, steps: int) -> Tensor:
     """Return `steps` codes on the straight line from code a to code b, both (latent_dim,) -> (steps, latent_dim)."""
     if a.shape != b.shape or a.dim() != 1:
         raise ValueError(f"a and b must be codes of one shape (latent_dim,), got {tuple(a.shape)} and {tuple(b.shape)}")

@@ -4,23 +4,24 @@ Every model takes images of shape (n, 1, 28, 28) in [0, 1]; one that prefers ano
 `model.config` holds the keyword arguments that rebuild it.
 """
 
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 MEAN, STD = 0.1307, 0.3081  # of all pixels of the MNIST training images
 
 
-def normalise(x):
+def normalise(x: Tensor) -> Tensor:
     """Shift and scale images in [0, 1] to mean 0 and standard deviation 1 over the MNIST training set."""
     return (x - MEAN) / STD
 
 
 @contextmanager
-def eval_mode(*models):
-    """Put models in eval mode, and every layer back as it was afterwards: here they are read, not trained."""
+def eval_mode(*models: nn.Module) -> Iterator[None]:
+    """Put models in eval mode, and afterwards every layer back in the mode it had."""
     training = [layer for model in models for layer in model.modules() if layer.training]
     try:
         for model in models:
@@ -56,7 +57,7 @@ class CNN(nn.Module):
             nn.Linear(hidden, classes),
         )
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(normalise(x)))
 
 
@@ -72,51 +73,27 @@ class Judge(nn.Module):
         self.config = {"channels": tuple(channels), "classes": classes}
         a, b, c = channels
         self.layers = nn.Sequential(
-            *normalised(1, a),
-            *normalised(a, a, stride=2),  # (n, 16, 14, 14)
-            *normalised(a, b),
-            *normalised(b, b, stride=2),  # (n, 32, 7, 7)
-            *normalised(b, c),
+            *conv_bn_relu(1, a),
+            *conv_bn_relu(a, a, stride=2),  # (n, 16, 14, 14)
+            *conv_bn_relu(a, b),
+            *conv_bn_relu(b, b, stride=2),  # (n, 32, 7, 7)
+            *conv_bn_relu(b, c),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),  # (n, 64)
             nn.Linear(c, classes),
         )
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.layers(normalise(x))
 
 
-class Unpadded(nn.Module):
-    """Classify digits with five convolutions that neither pad nor pool (after An et al. 2020, arXiv:2008.10400).
-
-    (n, 1, 28, 28) images in [0, 1] -> (n, 10) logits.
-    """
-
-    def __init__(self, channels=(32, 32, 64, 96, 128)):
-        super().__init__()
-        self.config = {"channels": tuple(channels)}
-        a, b, c, d, e = channels
-        self.layers = nn.Sequential(
-            *normalised(1, a, padding=0),  # (n, 32, 26, 26)
-            *normalised(a, b, stride=2, padding=0),  # (n, 32, 12, 12)
-            *normalised(b, c, padding=0),
-            *normalised(c, d, padding=0),
-            *normalised(d, e, padding=0),  # (n, 128, 6, 6)
-            nn.Flatten(),
-            nn.Linear(e * 6 * 6, 10),
-        )
-
-    def forward(self, x):
-        return self.layers(normalise(x))
-
-
-def normalised(inputs, outputs, stride=1, padding=1):
-    """Return a 3x3 convolution with batch norm (Ioffe & Szegedy 2015) and ReLU; the norm's shift replaces the bias."""
+def conv_bn_relu(inputs: int, outputs: int, stride: int = 1, padding: int = 1) -> tuple[nn.Module, ...]:
+    """Return a 3x3 convolution, batch norm (Ioffe & Szegedy 2015) and ReLU; the norm's shift replaces the bias."""
     return nn.Conv2d(inputs, outputs, 3, stride, padding, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
 
 
-# The prior has logvar 0, so no good posterior comes near it. But one image in a million may overshoot in training, and
-# unbounded its exp(logvar) has turned all weights into NaN.
+# The prior has logvar 0, so no good posterior comes near this. But one image in a million may overshoot in training,
+# and its unbounded exp(logvar) has turned all weights into NaN.
 MAX_LOGVAR = 5.0
 
 
@@ -134,33 +111,33 @@ class VariationalAutoencoder(nn.Module):
         self.logvar = nn.Linear(features, latent_dim)
         self.decoder = decoder
 
-    def encode(self, x):
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return mu and logvar of q(z|x), each (n, latent_dim)."""
         h = self.encoder(x)
         return self.mu(h), self.logvar(h).clamp(max=MAX_LOGVAR)
 
-    def decode_logits(self, z):
+    def decode_logits(self, z: Tensor) -> Tensor:
         """Return pixel logits, (n, 1, 28, 28), for codes z, (n, latent_dim)."""
         return self.decoder(z)
 
-    def decode(self, z):
+    def decode(self, z: Tensor) -> Tensor:
         """Return images in [0, 1], (n, 1, 28, 28), for codes z, (n, latent_dim)."""
         return torch.sigmoid(self.decode_logits(z))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return (logits, mu, logvar); z is drawn once per image."""
         mu, logvar = self.encode(x)
         return self.decode_logits(reparameterise(mu, logvar)), mu, logvar
 
 
-def reparameterise(mu, logvar):
+def reparameterise(mu: Tensor, logvar: Tensor) -> Tensor:
     """Draw z ~ N(mu, exp(logvar)) so that gradients reach mu and logvar (Kingma & Welling 2014, section 2.4)."""
     return mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
 
 
-def dense(sizes, activation):
-    """Stack Linear layers of the given sizes, each followed by the activation."""
-    layers = []
+def mlp_layers(sizes: Sequence[int], activation: type[nn.Module]) -> list[nn.Module]:
+    """Return Linear layers from each size to the next, each followed by the activation."""
+    layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), activation()]
     return layers
@@ -172,19 +149,14 @@ class VAE(VariationalAutoencoder):
     def __init__(self, latent_dim=2, encoder=(400,), decoder=(400,), activation="ReLU"):
         act = getattr(nn, activation)
         super().__init__(
-            nn.Sequential(nn.Flatten(), *dense((784, *encoder), act)),
+            nn.Sequential(nn.Flatten(), *mlp_layers((784, *encoder), act)),
             encoder[-1],
             nn.Sequential(
-                *dense((latent_dim, *decoder), act), nn.Linear(decoder[-1], 784), nn.Unflatten(1, (1, 28, 28))
+                *mlp_layers((latent_dim, *decoder), act), nn.Linear(decoder[-1], 784), nn.Unflatten(1, (1, 28, 28))
             ),
             latent_dim,
         )
-        self.config = {
-            "latent_dim": latent_dim,
-            "encoder": tuple(encoder),
-            "decoder": tuple(decoder),
-            "activation": activation,
-        }
+        self.config = dict(latent_dim=latent_dim, encoder=tuple(encoder), decoder=tuple(decoder), activation=activation)
 
 
 class ConvVAE(VariationalAutoencoder):
@@ -235,15 +207,15 @@ class Autoencoder(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
 
-    def encode(self, x):
+    def encode(self, x: Tensor) -> Tensor:
         """Return the codes, (n, latent_dim)."""
         return self.encoder(2 * x - 1)
 
-    def decode(self, z):
+    def decode(self, z: Tensor) -> Tensor:
         """Return images in [0, 1], (n, 1, 28, 28), for codes z, (n, latent_dim)."""
         return (self.decoder(z) + 1) / 2
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Return the reconstruction, (n, 1, 28, 28) in [0, 1]."""
         return self.decode(self.encode(x))
 

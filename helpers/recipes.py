@@ -7,16 +7,20 @@ train with RETRAIN=1. (A digest of the source would see it, and every reworded c
 
 import hashlib
 import inspect
-import pkgutil
 import reprlib
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+from torch import nn
 
 from helpers.data import Split
 
+Description = Any  # what JSON holds
 
-def describe(name, value):
+
+def describe(name: str, value: Any) -> Description:
     """Return the description of any argument of `fit` but the network.
 
     A function, or a `functools.partial` of one, becomes its qualified name and its settings: its own defaults and what
@@ -42,7 +46,7 @@ def describe(name, value):
     return {"function": _identity(name, function), "settings": describe(name, settings.arguments)}
 
 
-def describe_network(model):
+def describe_network(model: nn.Module) -> dict[str, Description]:
     """Return the class and `config` of a network, its layers with their settings, and the shapes of its state."""
     return {
         "class": _identity("model", type(model)),
@@ -52,25 +56,7 @@ def describe_network(model):
     }
 
 
-def rebuild(description):
-    """Return the function, or the `functools.partial` of one, that `describe` described.
-
-    Raises ImportError, AttributeError or ValueError when no module holds it (any more).
-    """
-    found = pkgutil.resolve_name(description["function"])
-    if describe("", found) == description:
-        return found
-    settings = {
-        key: rebuild(value) if isinstance(value, dict) and "function" in value else value
-        for key, value in description["settings"].items()
-    }
-    bound = inspect.BoundArguments(inspect.signature(found), settings)
-    again = partial(found, *bound.args, **bound.kwargs)
-    again.__name__ = found.__name__  # as a metric it needs one
-    return again
-
-
-def differences(was, now, name=""):
+def differences(was: Description, now: Description, name: str = "") -> list[str]:
     """Return what tells two descriptions apart, each as a text such as 'lr was 0.005, is now 0.01'."""
     if was == now:
         return []
@@ -83,7 +69,7 @@ def differences(was, now, name=""):
     return [f"{name} was {_words(was)}, is now {_words(now)}"]
 
 
-def _words(description):
+def _words(description: Description) -> str:
     """Write a description as the code that it stands for."""
     if isinstance(description, list):
         return f"[{', '.join(map(_words, description))}]"
@@ -95,7 +81,7 @@ def _words(description):
     return f"{description['function']}({settings})" if settings else description["function"]
 
 
-def _identity(name, thing):
+def _identity(name: str, thing: Any) -> str:
     """Return the qualified name of a function or class; where no module holds it, with a digest of its source.
 
     What a notebook defines is edited and run again under one name, so there the source decides. A script's functions
@@ -122,7 +108,7 @@ def _identity(name, thing):
     return f"{known} (source {_digest(source.encode())})"
 
 
-def _digest(*parts):
+def _digest(*parts: Any) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)

@@ -54,6 +54,8 @@ def open_folder():
 @pytest.fixture
 def unprivileged():
     """Return a context in which permissions hold for this process, even if root started it."""
+    if not hasattr(os, "geteuid"):
+        pytest.skip("this system has other permissions")
 
     @contextmanager
     def context():

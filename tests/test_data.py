@@ -7,13 +7,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from helpers import data
-from helpers.data import Split, load_mnist
+from helpers.data import Split, load_mnist, mnist_path
 from helpers.idx import IdxError
 
 TRAIN, TEST, VALID = 40, 10, 7
@@ -98,6 +99,16 @@ def test_mnist_dir_moves_the_folder(contents, tmp_path, monkeypatch):
     fill(folder, contents)
     monkeypatch.setenv("MNIST_DIR", str(folder))
     assert len(load_mnist().test) == TEST
+
+
+def test_without_a_variable_it_is_the_checkout_and_without_a_checkout_the_cache(tmp_path, monkeypatch):
+    for variable in ("MNIST_DIR", "MODELS_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    assert mnist_path("t10k-labels-idx1-ubyte").parent == Path(__file__).resolve().parents[1] / "mnist_data"
+    monkeypatch.setattr(data, "__file__", str(tmp_path / "site-packages" / "helpers" / "data.py"))
+    for variable, name in (("MNIST_DIR", "mnist_data"), ("MODELS_DIR", "models")):
+        found = data.find_folder(variable, name)
+        assert found.name == name and found.parent.name == "creating-new-numbers" and tmp_path not in found.parents
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda b: b""])

@@ -343,12 +343,12 @@ def test_layer_buttons_reach_python(jupyter):
 
 
 def test_lost_replies_recover(jupyter):
-    lab.execute(jupyter, "send = explorer.send; explorer.send = lambda *args: None")
+    lab.execute(jupyter, "explorer.send = lambda *args: None")
     for k in range(5):
         lab.point(jupyter, 0.3 + k / 50, 0.3)
         jupyter.wait_for_timeout(30)
     jupyter.wait_for_selector(".lx-badge:has-text('busy or gone')")
-    lab.execute(jupyter, "explorer.send = send")
+    lab.execute(jupyter, "del explorer.send")
     jupyter.wait_for_timeout(1500)
     lab.point(jupyter, 0.6, 0.4)
     live(jupyter)

@@ -1,5 +1,8 @@
 """Places, maps and drawings: what the explorer knows, without its widget."""
 
+import copy
+import threading
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,7 +10,7 @@ from hypothesis import strategies as st
 from small import classifier, model, x, y
 
 from helpers.explorer.projections import NeighbourProjection, PCAProjection
-from helpers.explorer.space import LatentSpace, ellipse, prepare
+from helpers.explorer.space import LatentSpace, ellipse, one_thread, prepare, to_host
 from helpers.models import VAE
 
 
@@ -77,6 +80,38 @@ def test_bad_input_is_named():
         LatentSpace(model, x, y, places=torch.zeros(3, 2))
     with pytest.raises(ValueError, match="finite"):
         LatentSpace(model, x, y, places=torch.full((200, 2), torch.nan))
+    with pytest.raises(ValueError, match="classifier must be on cpu, like the model, got meta"):
+        LatentSpace(model, x, y, copy.deepcopy(classifier).to("meta"))
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_tensors_of_every_kind_come_to_the_host_as_they_are(n):
+    kinds = [torch.rand(n, 5) - 0.5, torch.arange(n) - 7, torch.rand(n) > 0.5, torch.rand(n, 2, 3, dtype=torch.float64)]
+    kinds += [torch.randint(256, (n, 7), dtype=torch.uint8), torch.rand(3, n).T, torch.full((n, 1), torch.nan)]
+    for before, after in zip(kinds, to_host(*kinds)):
+        assert after.dtype == before.dtype and after.shape == before.shape
+        assert after.isnan().equal(before.isnan()) and after.nan_to_num().equal(before.nan_to_num())
+
+
+def test_frames_on_many_threads_leave_the_number_of_threads_as_it_was():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    inside, first = threading.Event(), []
+
+    def frame():  # the thread's first operation is in here
+        inside.wait()
+        with one_thread():
+            first.append(torch.get_num_threads())
+        first.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=frame)
+    thread.start()
+    with one_thread():
+        inside.set()
+        thread.join(0.2)  # it waits for its turn
+    thread.join()
+    assert first == [1, 2] and torch.get_num_threads() == 2
+    torch.set_num_threads(before)
 
 
 @settings(max_examples=60, deadline=None)

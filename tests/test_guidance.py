@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.guidance import as_probabilities, guide, objective, scout
+from helpers.guidance import as_probabilities, guide, objective
 from helpers.models import CNN, VAE
 
 
@@ -76,7 +76,6 @@ def test_both_networks_stay_as_they_were(networks, starts):
     modes = [layer.training for network in networks for layer in network.modules()]
     before = [p.clone() for network in networks for p in network.parameters()]
     guide(*networks, 3, starts, steps=3)
-    scout(*networks, 3, torch.randn(4, 5, 3))
     after = [p for network in networks for p in network.parameters()]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert all(p.grad is None and p.requires_grad for p in after)
@@ -138,8 +137,6 @@ def test_what_is_on_another_device_than_the_classifier_is_named(networks, starts
     says = f"{lost} must be on cpu, like the CNN, got meta"
     with pytest.raises(ValueError, match=says):
         guide(given["decoder"], classifier, 3, given["starts"])
-    with pytest.raises(ValueError, match=says.replace("starts", "candidates")):
-        scout(given["decoder"], classifier, 3, given["starts"][None])
 
 
 @pytest.mark.parametrize("shape", [(3,), (0, 3), (2, 5, 3)], ids=str)
@@ -152,13 +149,3 @@ def test_a_classifier_with_more_classes_can_be_asked_for_more(starts):
     torch.manual_seed(0)
     decoder = VAE(latent_dim=3, encoder=(16,), decoder=(32,))
     guide(decoder, CNN(channels=(4, 8), hidden=16, classes=12), 11, starts, steps=1)
-
-
-def test_a_scout_keeps_the_best_candidate_of_each_start(networks):
-    candidates = torch.randn(6, 12, 3)
-    target = torch.arange(12) % 10
-    kept = scout(*networks, target, candidates)
-    values = torch.stack([value(networks, target, z, prior_weight=0) for z in candidates])
-    assert torch.allclose(value(networks, target, kept, prior_weight=0), values.min(0).values)
-    assert all((candidates[:, i] == kept[i]).all(1).any() for i in range(12))
-    assert torch.equal(scout(*networks, 3, candidates[:1]), candidates[0])

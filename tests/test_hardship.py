@@ -126,15 +126,15 @@ def one_byte_off(folder):
 def test_broken_data_is_told_clearly_and_once_repaired_the_same_cell_runs(tmp_path, environment):
     folder = tmp_path / "data"
     shutil.copytree(ROOT / "mnist_data", folder)
-    notebook = code_cells("02_cnn")
+    notebook, there = code_cells("02_cnn"), re.escape(str(folder))
     client = client_of(notebook, tmp_path)
     with client.setup_kernel(env=environment | {"MNIST_DIR": str(folder)}):
         client.execute_cell(notebook.cells[0], 0)
         for trouble, says in {
-            missing: f"FileNotFoundError: MNIST is incomplete .* Put .* into {folder}, or set MNIST_DIR",
-            half_downloaded: f"FileNotFoundError: MNIST is incomplete .* Put train-images-idx3-ubyte .* into {folder}",
-            cut_short: f"IdxError: {folder}/train-images.*expected .*, found .*Move the file away and run again",
-            one_byte_off: f"IdxError: {folder}/t10k-labels.*expected .*, found .*Move the file away and run again",
+            missing: f"FileNotFoundError: MNIST is incomplete .* Put .* into {there}, or set MNIST_DIR",
+            half_downloaded: f"FileNotFoundError: MNIST is incomplete .* Put train-images-idx3-ubyte .* into {there}",
+            cut_short: rf"IdxError: {there}[/\\]train-images.*expected .*, found .*Move the file away and run again",
+            one_byte_off: rf"IdxError: {there}[/\\]t10k-labels.*expected .*, found .*Move the file away and run again",
         }.items():
             trouble(folder)
             with pytest.raises(CellExecutionError) as error:

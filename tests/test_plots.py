@@ -7,10 +7,10 @@ import pytest
 import torch
 from matplotlib.colors import to_hex
 
-from helpers.palette import PALETTE
-from helpers.plots import add_thumbnails, show_confusion, show_history, show_images, show_latent, show_sheet, style
+from helpers.plots import PALETTE, place_labels, show_history, show_images, show_latent, show_sheet, style
 
 matplotlib.use("Agg")
+Y = torch.tensor([3, 3, 3, 7, 7, 7])
 
 
 @pytest.fixture(autouse=True)
@@ -123,34 +123,15 @@ def test_latent_draws_into_an_axis_and_leaves_showing_to_its_owner(shown):
     plt.close(figure)
 
 
-def test_thumbnails_stay_clear_of_each_other_and_of_the_numerals():
-    figure, axis = plt.subplots(figsize=(4, 4))
-    places = torch.tensor([[0.0, 0], [0, 0.1], [9, 9], [5, 5]])  # the second is under the first, the last under a "1"
-    axis.scatter(*places.T)
-    axis.text(5, 5, "1")
-    assert add_thumbnails(axis, places, torch.rand(4, 1, 28, 28)) is None
-    assert [tuple(artist.xy) for artist in axis.artists] == [(0, 0), (9, 9)]
-    plt.close(figure)
+def test_labels_stand_at_the_medians_of_their_digits():
+    codes = torch.tensor([[0.0, 0], [1, 1], [9, 2], [5, 5], [6, 6], [7, 9]])
+    digits, places = place_labels(codes, Y, room=1.0)
+    assert digits == [3, 7]
+    assert places.tolist() == [[1, 1], [6, 6]]
 
 
-def test_thumbnails_can_be_counted_out():
-    figure, axis = plt.subplots(figsize=(4, 4))
-    axis.scatter(range(9), range(9))
-    add_thumbnails(axis, torch.arange(9.0)[:, None].expand(9, 2), torch.rand(9, 1, 28, 28), count=2, width=0.1)
-    assert len(axis.artists) == 2
-    plt.close(figure)
-
-
-# confusion
-
-
-def test_confusion_writes_every_count_and_colours_only_errors(shown):
-    assert show_confusion(np.array([[90, 2], [0, 80]]), title="two digits") is None
-    axis = shown[0].axes[0]
-    assert [text.get_text() for text in axis.texts] == ["90", "2", "80"]
-    assert np.array_equal(axis.images[0].get_array().filled(0), [[0, 2], [0, 0]])
-
-
-def test_confusion_without_an_error_is_drawn_too(shown):
-    show_confusion(np.diag([5, 5]))
-    assert len(shown) == 1
+def test_labels_too_close_are_pushed_apart_around_their_middle():
+    codes = torch.tensor([[0.0, 0]] * 3 + [[0.1, 0]] * 3)
+    _, places = place_labels(codes, Y, room=1.0)
+    assert torch.allclose(places[1] - places[0], torch.tensor([1.0, 0.0]), atol=0.01)
+    assert torch.allclose(places.mean(0), torch.tensor([0.05, 0.0]), atol=1e-5)

@@ -9,30 +9,32 @@ from functools import partial
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from matplotlib.figure import Figure
 
 import helpers
 from helpers import data
-from helpers.analysis import effective_classes, fit_mixture, frechet_distance, knn_accuracy, read_by, sample_mixture
-from helpers.augment import random_shift
 from helpers.checkpoints import load, load_or_train, read_recipe, save
-from helpers.clusters import NOISE, centroids, nearest_foreign, score_clusters, umap_plane
-from helpers.data import Mnist, Split, load_mnist, mnist_path
+from helpers.data import Split, load_mnist, mnist_path
 from helpers.explorer.space import LatentSpace, prepare
-from helpers.guidance import as_probabilities, guide, scout
+from helpers.guidance import as_probabilities, guide
 from helpers.idx import read_idx
-from helpers.labels import place_labels
 from helpers.latent import decode, encode, interpolate, quantile_grid
-from helpers.likelihood import log_likelihood
 from helpers.losses import cross_entropy, kl_nats, reconstruction_nats, squared_error
+from helpers.metrics import (
+    effective_classes,
+    features,
+    fit_mixture,
+    frechet_distance,
+    knn_accuracy,
+    log_likelihood,
+    predict,
+    sample_mixture,
+    score_clusters,
+    umap_plane,
+)
 from helpers.models import CAE, CNN, VAE
-from helpers.outliers import detection, rank_outliers
-from helpers.plots import add_thumbnails, show_confusion, show_history, show_images, show_latent, show_sheet
-from helpers.recipes import describe, rebuild
-from helpers.repeat import read_repeats, sweep
-from helpers.repeat import repeat as repeat_run
-from helpers.scores import features, sample, scores
-from helpers.training import evaluate, fit, pick_device
+from helpers.plots import place_labels, show_history, show_images, show_latent, show_sheet
+from helpers.recipes import describe
+from helpers.training import evaluate, fit, pick_device, random_shift
 
 torch.manual_seed(0)
 vae, cae, cnn = VAE(latent_dim=3, encoder=(8,), decoder=(8,)), CAE(3), CNN(channels=(2, 2), hidden=4)
@@ -40,7 +42,6 @@ plane = VAE(encoder=(8,), decoder=(8,))
 x, y, z = torch.rand(6, 1, 28, 28), torch.arange(6), torch.randn(6, 3)
 two = z[:, :2]
 split, empty = Split(x, y), Split(x[:0], y[:0])
-axis = Figure().subplots()
 nan, inf = math.nan, math.inf
 
 # What every function that takes images, or codes, must refuse; the function is given the bad argument.
@@ -67,7 +68,7 @@ CODES = {
 FEATURES = {
     r"must have shape \(n, .\) with n >= 1, got \(6,\)": z[:, 0],
     r"must have shape .* with n >= 1, got \(0, 2\)": two[:0],
-    "must be finite: it holds NaN": two * nan,
+    "must be finite, got nan": two * nan,
 }
 PICTURES = {
     r"must have shape \(n, 1, h, w\) with n >= 1, got \(6, 28, 28\)": x[:, 0],
@@ -107,10 +108,6 @@ REFUSED = [
     (partial(guide, vae, cnn, 3, z, lr=nan), "lr > 0 .* nan and"),
     (partial(guide, vae, cnn, 3, z, prior_weight=-1.0), "prior_weight >= 0, .* and -1.0"),
     (partial(guide, vae, cnn, 3, z, prior_weight=nan), "prior_weight >= 0, .* and nan"),
-    *((partial(scout, vae, cnn, 3, bad[None]), f"candidates .*{says}") for says, bad in [*CODES.items()][1:]),
-    (partial(scout, vae, cnn, 3, z), r"candidates must have shape \(k, n, latent_dim\) .* got \(6, 3\)"),
-    (partial(scout, vae, cnn, 3, torch.stack([z, z * nan])), "candidates must be finite, got nan"),
-    (partial(scout, vae, cnn, 3, z[None][:0]), r"candidates must have shape .* k >= 1, got \(0, "),
     *((partial(log_likelihood, plane, bad), f"x .*{says}") for says, bad in IMAGES.items()),
     (partial(log_likelihood, vae, x), "model must have 2 latent dimensions .* got 3"),
     (partial(log_likelihood, plane, x, step=0), "0 < step < reach .* got 0"),
@@ -147,7 +144,7 @@ REFUSED = [
     (partial(reconstruction_nats, x[:1], x), r"logits and x must have one shape, got \(1, 1, 28, 28\)"),
     (partial(kl_nats, z, z[:1]), r"mu and logvar must have one shape, got \(6, 3\) and \(1, 3\)"),
     (partial(evaluate, cnn, {"loss": cross_entropy}, empty), "need images, .* got Split.0 images"),
-    (partial(evaluate, cnn, {}, split), r"measures .* got .*\[\]"),
+    (partial(evaluate, cnn, {}, split), r"metrics .* got .*\[\]"),
     (partial(evaluate, cnn, {"loss": cross_entropy}, split, 0), "batch_size >= 1, got .* 0"),
     (refuse_fit(epochs=0), "epochs, .* got 0"),
     (refuse_fit(lr=nan), "lr must be positive, got .* nan"),
@@ -162,20 +159,14 @@ REFUSED = [
     (partial(load_or_train, "new", cnn, cross_entropy, split, split, epochs=0, lr=1e-3), "epochs, .* got 0"),
     (partial(describe, "augment", lambda x: x), "augment: the lambda .* cannot be told from another"),
     (partial(describe, "lr", z), "lr must be plain values, .* got a Tensor"),
-    (partial(rebuild, {"function": "__main__.loss (source 0a1b)", "settings": {}}), "invalid format: .*__main__.loss"),
     (partial(save, "new", broken(), {}), r"new: weights must be finite .* head\.1\.bias"),
     (partial(load, "nowhere", CNN), r"nowhere\.pt: not found"),
     (partial(read_recipe, "nowhere"), r"nowhere\.pt: not found"),
-    (partial(repeat_run, "nowhere"), r"nowhere\.pt: not found"),
-    (partial(sweep, [{"name": "nowhere"}]), r"nowhere\.pt: not found"),
-    (partial(read_repeats, "nowhere"), "no row of nowhere"),
-    *((partial(read_by, cnn, bad), f"images .*{says}") for says, bad in IMAGES.items()),
-    (partial(read_by, cnn.head[-1], z[:0]), r"images must have .* n >= 1, got \(0, 3\)"),
-    (partial(read_by, cnn.head[-1], z * nan), "images must be finite, got nan"),
+    *((partial(predict, cnn, bad), f"images .*{says}") for says, bad in IMAGES.items()),
+    (partial(predict, cnn.head[-1], z[:0]), r"images must have .* n >= 1, got \(0, 3\)"),
+    (partial(predict, cnn.head[-1], z * nan), "images must be finite, got nan"),
     *((partial(effective_classes, bad), f"digits {says}") for says, bad in DIGITS.items()),
     *((partial(features, cnn, bad), f"x .*{says}") for says, bad in IMAGES.items()),
-    (partial(scores, vae, Mnist(empty, empty, empty), cnn), r"x must have .* n >= 1, got \(0, 1, 28, 28\)"),
-    (partial(sample, vae, z, 0), "n must be at least 1, got 0"),
     (partial(sample_mixture, None, 0), "n must be at least 1, got 0"),
     *((partial(knn_accuracy, bad, y, k=1), f"^codes {says}") for says, bad in FEATURES.items()),
     *((partial(knn_accuracy, two, y, 1, (bad, y)), f"reference codes {says}") for says, bad in FEATURES.items()),
@@ -200,27 +191,6 @@ REFUSED = [
     (partial(score_clusters, y * nan, y), "labels must be finite"),
     (partial(score_clusters, y, 0 * y), r"y must hold two different digits at least, got \[0\]"),
     (partial(score_clusters, y[:0], y[:0]), r"y must hold two different digits at least, got \[\]"),
-    *((partial(centroids, bad, y[: len(bad)]), f"codes {says}") for says, bad in FEATURES.items()),
-    (partial(centroids, two, y[:5]), r"labels must have shape \(6,\), .* got \(5,\)"),
-    (partial(centroids, two, 0 * y + NOISE), "labels must hold a cluster: all codes are noise"),
-    *((partial(nearest_foreign, bad, y, y, two), f"codes {says}") for says, bad in FEATURES.items()),
-    *((partial(nearest_foreign, two, y, y, bad), f"centres {says}") for says, bad in FEATURES.items()),
-    (partial(nearest_foreign, two, y, y, z), r"centres must have shape \(n, 2\) .* got \(6, 3\)"),
-    (partial(nearest_foreign, two, y[:5], y, two), r"labels must have shape \(6,\), .* got \(5,\)"),
-    (partial(nearest_foreign, two, y, y[:5], two), r"names must have shape \(6,\), .* got \(5,\)"),
-    (partial(nearest_foreign, two, 0 * y, y[:1], two[:1]), r"names must hold another cluster .* got \[0\]"),
-    (partial(rank_outliers, z[:0, 0], y[:0], 1), "scores must have shape"),
-    (partial(rank_outliers, two, y, 1), r"scores must have shape .* got \(6, 2, 1\)"),
-    (partial(rank_outliers, z[:, 0] * nan, y, 1), "scores must be finite"),
-    (partial(rank_outliers, z[:, 0], y[:5], 1), r"y must have shape \(6,\), .* got \(5,\)"),
-    (partial(rank_outliers, z[:, 0], y, 2), "y must hold count = 2 images of each digit, got 1 of 0"),
-    (partial(rank_outliers, z[:, 0], y, 0), "count must be at least 1, got 0"),
-    (partial(detection, z[:, 0], y > 9, 2), "wanted must mark some of the 6 images, got 0"),
-    (partial(detection, z[:, 0], y < 9, 2), "wanted must mark some of the 6 images, got 6"),
-    (partial(detection, z[:, 0] * nan, y < 2, 2), "scores must be finite"),
-    (partial(detection, z[0, 0], y < 2, 2), r"scores must have shape .* got \(1,\)"),
-    (partial(detection, z[:, 0], y[:5] < 2, 2), r"wanted must have shape \(6,\), .* got \(5,\)"),
-    (partial(detection, z[:, 0], y < 2, 7), "count must be between 1 and 6, got 7"),
     *((partial(LatentSpace, plane, bad.cpu(), y), "x must") for says, bad in IMAGES.items() if "meta" not in says),
     (partial(LatentSpace, plane, x, y[:5]), r"x must be .* got \(6, 1, 28, 28\) and \(5,\)"),
     (partial(LatentSpace, plane, x, y - 1), "y must be from 0 to 9, got values from -1 to 4"),
@@ -244,15 +214,6 @@ REFUSED = [
     (partial(show_latent, z, y), r"codes must be \(n, 2\) and y \(n,\), got \(6, 3\) and \(6,\)"),
     (partial(show_latent, z[:, 0], y), r"codes must be \(n, 2\) and y \(n,\), got \(6,\) and \(6,\)"),
     (partial(show_latent, two, y[:5]), r"codes must be \(n, 2\) and y \(n,\), got \(6, 2\) and \(5,\)"),
-    *((partial(add_thumbnails, axis, two, bad), f"images {says}") for says, bad in PICTURES.items()),
-    (partial(add_thumbnails, axis, two * nan, x), "codes must be finite, got nan"),
-    (partial(add_thumbnails, axis, z, x), r"codes must have shape \(n, 2\) .* got \(6, 3\)"),
-    (partial(add_thumbnails, axis, two, x[:5]), "images must be one for each of the 6 codes, got 5"),
-    (partial(show_confusion, y), r"matrix must be square, .* got \(6,\)"),
-    (partial(show_confusion, two), r"matrix must be square, .* got \(6, 2\)"),
-    (partial(show_confusion, y.view(6, 1)[:0, :0]), r"matrix must be square, .* got \(0, 0\)"),
-    (partial(show_confusion, torch.eye(3)), "matrix must hold counts, .* got torch.float32"),
-    (partial(show_confusion, torch.tensor([[1, -1], [0, 2]])), "matrix must hold counts, .* from -1"),
 ]
 
 
@@ -274,19 +235,17 @@ def test_a_device_that_is_not_there_is_named(monkeypatch, name):
 
 # Nothing a caller could get wrong, what checks for others, or inner functions that the callers above have checked.
 FREE = {
-    *("analysis.as_labels", "analysis.as_matrix"),
     *("checkpoints.models_dir", "checks.check_codes"),
-    *("checks.check_device", "checks.check_digits", "checks.check_images"),
+    *("checks.check_device", "checks.check_digits", "checks.check_images", "data.find_folder"),
+    *("guidance.objective", "losses.accuracy", "losses.kl", "losses.negative_elbo"),
+    *("losses.reconstruction", "metrics.grid", "metrics.log_pixels"),
+    *("models.conv_bn_relu", "models.eval_mode", "models.mlp_layers", "models.normalise", "models.reparameterise"),
+    *("plots.show_source", "plots.style", "recipes.describe_network", "recipes.differences"),
+    *("training.autocast", "training.pick_device", "training.seed_everything"),
     *("explorer.atlas.chart", "explorer.cells.close_on_rerun", "explorer.cells.forget", "explorer.projections.project"),
     *("explorer.protocol.answer", "explorer.space.distances", "explorer.space.ellipse", "explorer.space.one_thread"),
     *("explorer.space.to_host", "explorer.space.to_pixels", "explorer.static.link", "explorer.static.page"),
     *("explorer.static.script", "explorer.static.still", "explorer.static.style"),
-    *("guidance.objective", "likelihood.grid", "likelihood.log_pixels", "losses.accuracy", "losses.kl"),
-    *("losses.negative_elbo", "losses.reconstruction", "models.dense"),
-    *("models.eval_mode", "models.normalise", "models.normalised", "models.reparameterise"),
-    *("recipes.describe_network", "recipes.differences", "repeat.cluster", "repeat.main", "repeat.store"),
-    *("repeat.this_machine", "source.show_source", "training.autocast", "training.pick_device"),
-    *("plots.style", "training.seed_everything"),
 }
 
 

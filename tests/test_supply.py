@@ -10,8 +10,9 @@ ROOT = Path(__file__).parents[1]
 
 def shipped():
     """Yield (name, source) of all that a reader runs: helpers, notebooks and scripts."""
-    for path in (*ROOT.glob("*.py"), *ROOT.glob("helpers/**/*.py"), *ROOT.glob("benchmarks/*.py")):
-        yield path.name, path.read_text("utf-8")
+    for pattern in ("*.py", "helpers/**/*.py", "tools/*.py", "benchmarks/*.py"):
+        for path in ROOT.glob(pattern):
+            yield path.name, path.read_text("utf-8")
     for path in ROOT.glob("notebooks/*.ipynb"):
         for number, cell in enumerate(nbformat.read(path, as_version=4).cells):
             if cell.cell_type == "code":

@@ -11,11 +11,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import std
 
 from helpers import training
-from helpers.augment import random_shift
 from helpers.data import Split
 from helpers.losses import accuracy, cross_entropy, negative_elbo, squared_error
 from helpers.models import CNN, VAE, Judge
-from helpers.training import evaluate, fit, pick_device, seed_everything
+from helpers.training import evaluate, fit, pick_device, random_shift, seed_everything
 
 
 def bars(n, seed=0):
@@ -44,7 +43,8 @@ def small_cnn():
     return CNN(channels=(4, 8), hidden=16)
 
 
-def test_fit_learns_and_reports_one_number_an_epoch():
+@pytest.mark.slow
+def test_fit_learns_and_reports_one_number_per_epoch():
     history = fit(
         small_cnn(), cross_entropy, bars(203), bars(60, 1), epochs=4, lr=1e-2, batch_size=50, metrics=(accuracy,)
     )
@@ -101,6 +101,7 @@ def test_the_average_is_that_of_torch_whether_a_bar_is_drawn_or_not(quiet, monke
     assert all(torch.equal(found[name], wanted[name]) for name in found if name not in counts)
 
 
+@pytest.mark.slow
 def test_the_progress_bar_of_a_long_training_is_drawn_a_few_hundred_times(monkeypatch):
     drawn = []
 

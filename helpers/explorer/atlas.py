@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from helpers.explorer.space import LatentSpace
-from helpers.labels import place_labels
+from helpers.plots import place_labels
 
 SHOWN = 5_000  # points drawn; more only hide each other
 TILES = 32  # decoded images along each side

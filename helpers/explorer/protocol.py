@@ -15,9 +15,8 @@ from typing import Any
 
 import torch
 
-from helpers.explorer.space import LatentSpace
+from helpers.explorer.space import FAR, LatentSpace
 
-FAR = 1_000.0  # no code lies so far out; beyond it, a number is a mistake
 PAD = 256  # pixels, the longest side of a drawing
 LAYERS = ("points", "tiles", "regions", "entropy")
 Answer = tuple[dict[str, Any], list[bytes], dict[str, Any]]

@@ -15,6 +15,7 @@ from helpers.checks import check_digits
 from helpers.explorer.projections import project
 from helpers.latent import encode
 
+FAR = 1_000.0  # no code or place lies so far out; beyond it, a number is a mistake
 BOX, SIDE = 20, 28  # pixels of a digit of MNIST, and of its image
 
 
@@ -91,7 +92,7 @@ class LatentSpace:
 
     def place(self, z: Sequence[float]) -> tuple[float, ...]:
         """Return the place of a code. From then on, until the next call, that place stands for this very code."""
-        xy = tuple(self.projection.transform(torch.tensor([z], dtype=torch.float64))[0].tolist())
+        xy = tuple(self.projection.transform(torch.tensor([z], dtype=torch.float64))[0].clamp(-FAR, FAR).tolist())
         self._anchor = xy, tuple(z)
         return xy
 

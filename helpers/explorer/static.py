@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure  # not pyplot: a callback must not touch its global state
 
-from helpers.palette import PALETTE
+from helpers.plots import PALETTE
 
 HERE = Path(__file__).parent
 

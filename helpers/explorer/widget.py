@@ -11,10 +11,10 @@ from traitlets import Any, Bool, Bytes, Enum, Instance, Int, List, TraitError, T
 
 from helpers.explorer.atlas import TILES, chart
 from helpers.explorer.cells import close_on_rerun, forget
-from helpers.explorer.protocol import FAR, LAYERS, answer
-from helpers.explorer.space import LatentSpace
+from helpers.explorer.protocol import LAYERS, answer
+from helpers.explorer.space import FAR, LatentSpace
 from helpers.explorer.static import page, script, still, style
-from helpers.palette import PALETTE
+from helpers.plots import PALETTE
 
 
 class Drawn(AnyWidget):
@@ -122,6 +122,7 @@ class LatentExplorer(Drawn):
         # while a cell trains. These may go to the one that the browser named, which is idle. There is no public way:
         # the comm asks this method of its own alone. A test fails on the day it is not needed, or not asked, any more.
         self.comm._reply_subshell_for = lambda data, named: named
+        self.comm.on_close(lambda message: self.close())  # the browser has dropped it: nobody can ask any more
         close_on_rerun(self)
 
     @property

@@ -1,43 +1,58 @@
 """Train the shipped models again from other seeds and sizes, to see how much of a result is luck.
 
-`python -m helpers.repeat [NAME ...]` makes the runs below, as many at once as there are GPUs, or without one cores, and
+`python tools/sweep.py [NAME ...]` makes the runs below, as many at once as there are GPUs, or without one cores, and
 stores each as soon as it is done. `--scheduler tcp://HOST:8786` makes them on the Dask cluster of that scheduler
 instead. Each run goes by the recipe in the model's checkpoint, so there is no second copy of any setting.
 """
 
 import argparse
+import inspect
 import json
 import multiprocessing
 import os
+import pkgutil
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import joblib
 import torch
+from sklearn.cluster import HDBSCAN
 from tqdm.auto import tqdm
 
 from helpers import models
 from helpers.checkpoints import load, read_recipe
 from helpers.data import load_mnist
-from helpers.recipes import describe, rebuild
-from helpers.scores import scores
+from helpers.latent import decode, encode
+from helpers.metrics import (
+    features,
+    fit_mixture,
+    frechet_distance,
+    knn_accuracy,
+    sample_mixture,
+    score_clusters,
+    umap_plane,
+)
+from helpers.recipes import describe
 from helpers.training import evaluate, fit, pick_device, seed_everything
 
 # Beside the shipped weights, wherever MODELS_DIR points: these rows take hours, and a notebook only reads them.
-TABLE = Path(__file__).parents[1] / "models" / "repeats.json"
+TABLE = Path(__file__).resolve().parents[1] / "models" / "repeats.json"
 RUNS = [
     *({"name": name, "seed": seed} for name in ("cnn_classifier", "cae", "vae", "conv_vae") for seed in (0, 1, 2)),
     *({"name": "cae", "seed": 0, "latent_dim": size, "epochs": 4} for size in (2, 4, 8, 16, 32, 64)),
 ]
 
+SMALLEST = 0.06  # the smallest cluster, as a share of all codes: a digit has about a tenth
 
-def repeat(name, seed=0, **changes):
-    """Fit the model stored as NAME.pt once more by its own recipe, from `seed`, with `changes` to its config
-    or to the settings of `fit`; its own seed without changes is the stored model itself.
 
-    Returns one row: name, seed, the changes, test_NAME for the loss and each metric, the `scores` of a model that
-    encodes and decodes, the number of parameters, the seconds spent in training and the whole history.
+def train_again(name, seed=0, **changes):
+    """Fit the model stored as NAME.pt once more by its own recipe, from `seed`, with `changes` to config or settings.
+
+    Its own seed without changes is the stored model itself. Returns one row: name, seed, the changes, test_NAME for the
+    loss and each metric, the `scores` of a model that encodes and decodes, the number of parameters, the seconds spent
+    in training and the whole history.
     """
     stored = read_recipe(name)
     mnist = load_mnist(pick_device())
@@ -57,34 +72,74 @@ def repeat(name, seed=0, **changes):
         seed_everything(seed)
         model = network(**config)
         history = fit(model, loss, mnist.train, mnist.valid, **settings | {"seed": seed})
-    measures = {"loss": loss} | {metric.__name__: metric for metric in settings["metrics"]}
-    worth = {}
+    metrics = {"loss": loss} | {metric.__name__: metric for metric in settings["metrics"]}
+    scored = {}
     if hasattr(model, "encode") and hasattr(model, "decode"):
         classifier, _ = load("cnn_classifier", models.CNN, mnist.test.x.device)
         with joblib.parallel_config(backend="sequential"):  # this process is one part of a sweep already
-            worth = scores(model, mnist, classifier)
+            scored = scores(model, mnist, classifier)
     return {
         "name": name,
         "seed": seed,
         **changes,
-        **{f"test_{key}": value for key, value in evaluate(model, measures, mnist.test).items()},
-        **worth,
+        **{f"test_{key}": value for key, value in evaluate(model, metrics, mnist.test).items()},
+        **scored,
         "parameters": sum(weights.numel() for weights in model.parameters()),
         "seconds": sum(history["seconds"]),
         "history": history,
     }
 
 
-def read_repeats(name, **wanted):
-    """Return the stored rows of NAME whose values match `wanted`, as `repeat` made them.
+def rebuild(description):
+    """Return the function, or the `functools.partial` of one, that `describe` described.
 
-    A setting that a run left as the recipe has it matches None. Raises ValueError when there is no such row.
+    Raises ImportError, AttributeError or ValueError when no module holds it (any more).
     """
-    rows = [row for row in json.loads(TABLE.read_text()) if row["name"] == name]
-    rows = [row for row in rows if all(row.get(key) == value for key, value in wanted.items())]
-    if not rows:
-        raise ValueError(f"{TABLE.name} holds no row of {name} with {wanted}: run `make retrain`")
-    return rows
+    found = pkgutil.resolve_name(description["function"])
+    if describe("", found) == description:
+        return found
+    settings = {
+        key: rebuild(value) if isinstance(value, dict) and "function" in value else value
+        for key, value in description["settings"].items()
+    }
+    bound = inspect.BoundArguments(inspect.signature(found), settings)
+    again = partial(found, *bound.args, **bound.kwargs)
+    again.__name__ = found.__name__  # metrics are named by it
+    return again
+
+
+def scores(model, mnist, classifier, seed=0):
+    """Return what can be compared between models that `encode` and `decode`, measured on the test images.
+
+    - `mse`: squared reconstruction error, mean per pixel in [-1, 1], 4 times the value in [0, 1]; a VAE decodes mu.
+    - `neighbours`: share of test codes whose digit wins the vote of the 10 nearest of all training codes.
+    - `ari`, `noise`: HDBSCAN's clusters on the UMAP plane of the test codes, as `score_clusters` scores them.
+    - `frechet`: distance of as many samples as test images to as many training images, on the features of `classifier`.
+
+    A VAE samples its prior; a plain autoencoder has none and samples the Gaussian fitted to its training codes. One
+    seed gives one result on one machine; UMAP, and with it `ari` and `noise`, may differ on another.
+    """
+    train, _, test = mnist
+    reference = features(classifier, train.x[: len(test)])  # first: refuse what does not fit before the long part
+    train_codes, test_codes = encode(model, train.x), encode(model, test.x)
+    recon, drawn = decode(model, test_codes), decode(model, sample(model, train_codes, len(test), seed))
+    hdbscan = HDBSCAN(round(SMALLEST * len(test)), min_samples=5, cluster_selection_method="leaf", copy=True)
+    clusters = score_clusters(hdbscan.fit_predict(umap_plane(test_codes, seed=seed)), test.y)
+    return {
+        "mse": 4 * (recon - test.x).square().mean().item(),
+        "neighbours": knn_accuracy(test_codes, test.y, reference=(train_codes, train.y)),
+        "ari": clusters["ari"],
+        "noise": clusters["noise"],
+        "frechet": frechet_distance(features(classifier, drawn), reference),
+    }
+
+
+def sample(model, train_codes, n, seed=0):
+    """Draw n codes, (n, latent_dim), where a model's codes should be: N(0, I) for a VAE, else their Gaussian."""
+    if not isinstance(model, models.VariationalAutoencoder):
+        return sample_mixture(fit_mixture(train_codes), n, seed).to(train_codes.device)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, model.latent_dim, generator=generator).to(train_codes.device)
 
 
 def sweep(runs, scheduler=None):
@@ -94,18 +149,20 @@ def sweep(runs, scheduler=None):
     they go to its workers, and what a worker had begun when it died is begun again by another.
     """
     for run in runs:
-        read_recipe(run["name"])  # a checkpoint that is missing is better told now than in an hour
+        read_recipe(run["name"])  # raises for a missing checkpoint now, not in an hour
     with cluster(scheduler) if scheduler else this_machine():
-        # all at once: a worker that joins a cluster later finds something to do
+        # all runs are dispatched at once, so that a worker that joins a cluster later finds something to do
         parallel = joblib.Parallel(return_as="generator_unordered", pre_dispatch="all", batch_size=1)
-        rows = parallel(joblib.delayed(repeat)(**run) for run in runs)
+        rows = parallel(joblib.delayed(train_again)(**run) for run in runs)
         for row in tqdm(rows, total=len(runs), unit="run"):
             store(row)
 
 
 def this_machine():
-    """Spread joblib's work over the GPUs, one process each, or over the one that DEVICE names; without a GPU over the
-    cores, where joblib gives each process its share of the threads."""
+    """Spread joblib's work over the GPUs, one process each, or the one that DEVICE names; without a GPU over the cores.
+
+    On cores joblib gives each process its share of the threads.
+    """
     os.environ["TQDM_DISABLE"] = "1"  # for the processes to come: their bars would overwrite each other
     device = pick_device()
     if device.type == "cpu":
@@ -115,7 +172,7 @@ def this_machine():
 
 
 def _take_gpu(count):
-    """Make one GPU of several the current one of this process, that pick_device finds: the first for the first..."""
+    """Make one of several GPUs current in this process, so that pick_device finds it: the next for each process."""
     number = int(multiprocessing.current_process().name.rpartition("-")[2])  # loky counts: LokyProcess-1 ...
     if count > 1:
         torch.accelerator.set_device_index((number - 1) % count)
@@ -124,7 +181,7 @@ def _take_gpu(count):
 @contextmanager
 def cluster(scheduler):
     """Spread joblib's work over the workers of a Dask scheduler."""
-    from distributed import Client  # here, because the notebooks that read rows need none of it
+    from distributed import Client  # imported here: one machine needs none of it
 
     with Client(scheduler) as client, joblib.parallel_config(backend="dask"):
         threads = client.nthreads()
@@ -134,7 +191,7 @@ def cluster(scheduler):
 
 
 def store(row):
-    """Put a row in its place in the table: the order of RUNS, whichever was done first. What is not in RUNS goes."""
+    """Put a row into the table, in the order of RUNS; rows of runs that are no longer in RUNS are removed."""
     rows = json.loads(TABLE.read_text()) if TABLE.exists() else []
     found = {_identity(each): each for each in [*rows, row]}
     rows = [found[_identity(run)] for run in RUNS if _identity(run) in found]
@@ -144,7 +201,7 @@ def store(row):
 
 
 def _identity(run):
-    """Return what tells a run, or its row, from all others: the value of every setting that some run changes."""
+    """Return what identifies a run or its row: the value of every setting that some run changes."""
     return tuple(run.get(key) for key in sorted({key for run in RUNS for key in run}))
 
 

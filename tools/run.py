@@ -1,8 +1,8 @@
 """Execute the notebooks in order, each in a fresh kernel.
 
-python run.py               executed copies and HTML pages go to build/; notebooks/ stays as it is
-python run.py 02 03         only the notebooks whose names start so
-python run.py --in-place    write the outputs back into notebooks/, ready to be committed
+python tools/run.py               executed copies and HTML pages go to build/; notebooks/ stays as it is
+python tools/run.py 02 03         only the notebooks whose names start so
+python tools/run.py --in-place    write the outputs back into notebooks/, ready to be committed
 """
 
 import argparse
@@ -17,7 +17,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbconvert import HTMLExporter
 
-ROOT = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS, BUILD = ROOT / "notebooks", ROOT / "build"
 # nbconvert's pages set code in Markdown, such as a helper's displayed source, in the font of the prose
 CODE = ".jp-RenderedMarkdown pre { font: 13px/17px var(--jp-code-font-family) }"
@@ -60,7 +60,7 @@ def run(path, in_place):
     tidy(notebook)
     if error:
         print(f"    {error}")
-    if not in_place:  # a failed one too: its page shows where and why
+    if not in_place:  # also a failed one: its page shows where and why
         BUILD.mkdir(exist_ok=True)
         nbformat.write(notebook, BUILD / path.name)
         page = HTMLExporter(embed_images=True).from_notebook_node(
@@ -115,7 +115,7 @@ def relative(text):
     """Shorten the paths of this checkout and of its Python, spelt in full or with ~."""
     for folder in map(str, (ROOT, sys.base_prefix)):
         for spelling in (folder, folder.replace(str(Path.home()), "~")):
-            text = text.replace(f"{spelling}/", "")
+            text = text.replace(spelling + os.sep, "")
     return text
 
 

@@ -1,4 +1,4 @@
-"""The two scripts people start by hand, and the promises of the Makefile."""
+"""The scripts people start by hand, and the promises of the Makefile."""
 
 import json
 import os
@@ -25,6 +25,7 @@ def start(script, *arguments, **environment):
 # test.py
 
 
+@pytest.mark.slow
 def test_a_machine_that_passes_these_tests_is_ready():
     done = start(ROOT / "test.py")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -37,6 +38,7 @@ def test_it_knows_where_the_environment_keeps_its_python(platform, python, monke
     assert runpy.run_path(ROOT / "test.py")["VENV"] == ROOT / ".venv" / python
 
 
+@pytest.mark.slow
 def test_a_fact_that_fails_is_told_on_its_line_and_in_the_exit_code(tmp_path):
     (tmp_path / "train-images-idx3-ubyte").write_bytes(b"not MNIST")
     done = start(ROOT / "test.py", MNIST_DIR=str(tmp_path))
@@ -55,14 +57,15 @@ def test_without_any_package_it_says_what_to_install(tmp_path):
     assert "needs torch, which is not installed; run `make test`" in done.stdout
 
 
-# run.py
+# tools/run.py
 
 
 @pytest.fixture
 def house(tmp_path):
     """Return a copy of run.py, and the function that gives it notebooks."""
-    script = Path(shutil.copy(ROOT / "run.py", tmp_path))
-    (tmp_path / "notebooks").mkdir()
+    for folder in ("tools", "notebooks"):
+        (tmp_path / folder).mkdir()
+    script = Path(shutil.copy(ROOT / "tools" / "run.py", tmp_path / "tools"))
 
     def write(name, *sources, **metadata):
         cells = [new_code_cell(source) for source in sources]
@@ -73,18 +76,20 @@ def house(tmp_path):
     return script, write
 
 
-def test_run_leaves_the_notebooks_alone_and_the_results_in_build(house):
+@pytest.mark.slow
+def test_run_leaves_the_notebooks_alone_and_the_results_in_build(house, tmp_path):
     script, write = house
     before = write("01_one", "print(6 * 7)").read_bytes()
     done = start(script)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"01_one +\d+\.\d s   ok", done.stdout)
-    assert (script.parent / "notebooks" / "01_one.ipynb").read_bytes() == before
-    build = script.parent / "build"
+    assert (tmp_path / "notebooks" / "01_one.ipynb").read_bytes() == before
+    build = tmp_path / "build"
     assert "42" in nbformat.read(build / "01_one.ipynb", as_version=4).cells[0].outputs[0].text
     assert "42" in (build / "01_one.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_run_names_the_cell_that_fails_and_goes_on(house):
     script, write = house
     write("01_bad", "1", "1 / 0")
@@ -97,6 +102,7 @@ def test_run_names_the_cell_that_fails_and_goes_on(house):
     assert "1 of 3 notebooks ok" in done.stdout
 
 
+@pytest.mark.slow
 def test_from_scratch_the_notebook_that_shows_all_models_comes_last(house):
     script, write = house
     for name in ("00_shows", "01_trains"):
@@ -107,6 +113,7 @@ def test_from_scratch_the_notebook_that_shows_all_models_comes_last(house):
     assert order == [["00", "01"], ["01", "00"]]
 
 
+@pytest.mark.slow
 def test_in_place_writes_outputs_that_are_the_same_on_every_machine(house):
     script, write = house
     path = write("01_one", "import json", "json.loads('')", widgets={"state": {}})
@@ -123,6 +130,7 @@ def test_in_place_writes_outputs_that_are_the_same_on_every_machine(house):
     assert path.read_text(encoding="utf-8") == first
 
 
+@pytest.mark.slow
 def test_in_place_keeps_the_old_outputs_of_a_notebook_that_fails(house):
     script, write = house
     path = write("01_bad", "1 / 0")
@@ -131,6 +139,7 @@ def test_in_place_keeps_the_old_outputs_of_a_notebook_that_fails(house):
     assert path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_run_refuses_a_name_that_no_notebook_has(house):
     done = start(house[0], "09")
     assert done.returncode == 1 and "no notebook" in done.stderr

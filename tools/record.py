@@ -1,6 +1,6 @@
 """Record the README's animation, docs/explorer.webp, from real hovering in a real JupyterLab.
 
-.venv/bin/python docs/record.py
+python tools/record.py
 """
 
 import io
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
-DOCS = Path(__file__).parent
-sys.path.append(str(DOCS.parent / "tests"))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "tests"))
 import lab  # noqa: E402
 
 CELL = """from helpers.checkpoints import load
@@ -61,7 +61,7 @@ def main():
     height = round(frames[0].height * WIDTH / frames[0].width)
     first, *rest = [frame.resize((WIDTH, height), Image.Resampling.LANCZOS) for frame in frames]
     # WebP and not GIF: 256 colours are too few for ten, each in many tints
-    path = DOCS / "explorer.webp"
+    path = ROOT / "docs" / "explorer.webp"
     first.save(path, save_all=True, append_images=rest, duration=60, loop=0, quality=80, method=6)
     print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB")
 

@@ -108,7 +108,7 @@ def fit(
     optimiser = torch.optim.AdamW(model.parameters(), lr=lr, betas=betas, weight_decay=weight_decay, fused=fused)
     steps = epochs * math.ceil(len(train) / batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=lr, total_steps=steps, cycle_momentum=False)
-    named = {"loss": loss} | {metric.__name__: metric for metric in metrics}
+    named = {"loss": loss} | {getattr(metric, "func", metric).__name__: metric for metric in metrics}  # or a partial
     history: dict[str, list[float]] = {}
     with tqdm(total=steps, unit="batch", desc=type(model).__name__, miniters=math.ceil(steps / BAR_STEPS)) as bar:
         for epoch in range(epochs):

@@ -531,6 +531,7 @@ def test_the_home_folder_may_be_written_as_a_tilde(tiny, folder, monkeypatch):
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_every_file_in_models_is_asked_for(monkeypatch):
     """By a notebook, which then says so in its output, or by a benchmark."""
     asked = {

@@ -303,6 +303,7 @@ def restless():
     sys.setswitchinterval(before)
 
 
+@pytest.mark.slow
 def test_no_answer_is_for_another_place_while_a_cell_sets_z(restless):
     explorer = LatentExplorer(Painted(), x, y)
     answers, split, done = [], [], threading.Event()
@@ -414,6 +415,7 @@ def test_closed_in_a_notebook_it_is_freed_although_a_cell_has_shown_it(shell):
     assert gone() is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known_by", [{"cell_id": "a"}, {}], ids=["id", "text"])
 @pytest.mark.parametrize("history", [True, False])
 def test_a_cell_run_again_frees_what_it_made_before_and_only_that(shell, known_by, history):
@@ -428,6 +430,7 @@ def test_a_cell_run_again_frees_what_it_made_before_and_only_that(shell, known_b
     assert all(shell.user_ns[name].comm for name in ("first", "second", "other"))
 
 
+@pytest.mark.slow
 def test_a_cell_that_keeps_its_explorer_does_not_close_it(shell):
     cell = "if 'kept' not in globals():\n    kept = LatentExplorer(model, x, y)\nkept"
     before = living()
@@ -489,6 +492,7 @@ def kernel():
     kernel.manager.shutdown_kernel(now=True)
 
 
+@pytest.mark.slow
 def test_kernel_replies_with_raw_bytes(kernel):
     kernel.send(query(0.5, -1, number=1))
     reply = kernel.reply(1)
@@ -497,6 +501,7 @@ def test_kernel_replies_with_raw_bytes(kernel):
     assert (expected.float() - image.flatten() * 255).abs().max() <= 1
 
 
+@pytest.mark.slow
 def test_kernel_survives_nonsense_and_a_flood(kernel):
     for bad in ("nonsense", {"kind": "query", "xy": ["a", "b"]}, {"kind": "query", "xy": list(range(10_000))}):
         kernel.send(bad)
@@ -527,10 +532,12 @@ def answered_meanwhile(kernel, number):
     return order == ["answer", "over"]
 
 
+@pytest.mark.slow
 def test_kernel_answers_while_a_cell_is_running(kernel):
     assert answered_meanwhile(kernel, 5000)
 
 
+@pytest.mark.slow
 def test_the_line_that_takes_a_private_method_of_ipykernel_is_needed(kernel):
     # When one of these fails, ipykernel has changed: see whether LatentExplorer.__init__ can do without the line.
     ours = """del explorer.comm._reply_subshell_for
@@ -540,6 +547,7 @@ assert list(inspect.signature(explorer.comm._reply_subshell_for).parameters) == 
     assert not answered_meanwhile(kernel, 5001)
 
 
+@pytest.mark.slow
 def test_fifty_runs_of_a_cell_leave_one_explorer(kernel):
     kernel.client.execute_interactive("explorer.close()", timeout=120)
     for _ in range(50):

@@ -2,6 +2,7 @@
 
 import io
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -51,6 +52,11 @@ def test_fit_learns_and_reports_one_number_per_epoch():
     names = ["train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "seconds"]
     assert list(history) == names and all(len(history[name]) == 4 for name in names)
     assert history["valid_accuracy"][-1] == 1 and history["valid_loss"][-1] < history["valid_loss"][0]
+
+
+def test_a_metric_may_be_a_partial():
+    history = fit(small_cnn(), cross_entropy, bars(20), bars(20), epochs=1, lr=1e-2, metrics=[partial(accuracy)])
+    assert "valid_accuracy" in history
 
 
 def test_a_seed_gives_the_same_training_twice_whatever_ran_before():

@@ -447,7 +447,7 @@ def test_benchmarks_and_the_recording_measure_the_device_they_name(monkeypatch):
     import hover
     import table
 
-    record = runpy.run_path(ROOT / "docs" / "record.py")["CELL"]
+    record = runpy.run_path(ROOT / "tools" / "record.py")["CELL"]
     assert f"on {DEVICE};" in table.machine()
     for cell in (hover.MODEL, record.partition("LatentExplorer(model")[0]):
         made = {}

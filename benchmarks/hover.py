@@ -197,8 +197,8 @@ def page_rows():
                 u, v = ((random.randrange(1, explorer.tiles) + offset) / explorer.tiles for _ in range(2))
                 lab.point(page, u, v)
                 page.wait_for_timeout(20)
-                exact = explorer.look([(left + u * (right - left), top - v * (top - bottom))]).ink[0]
-                yield (torch.tensor(lab.ink(page)) - exact.int()).abs()
+                exact = explorer.space.query([(left + u * (right - left), top - v * (top - bottom))]).pixels[0]
+                yield (torch.tensor(lab.pixels(page)) - exact.int()).abs()
 
         random.seed(0)
         middles, corners = torch.stack(list(errors(0.5))), torch.stack(list(errors(0)))

@@ -114,8 +114,8 @@ def point(page, u, v):
     page.mouse.move(box["x"] + 1 + u * (box["width"] - 2), box["y"] + 1 + v * (box["height"] - 2))
 
 
-def ink(page, selector=".lx-large"):
-    """Return the ink of a digit on the page, a list of 784 numbers from 0 to 255."""
+def pixels(page, selector=".lx-large"):
+    """Return the grey levels of a digit on the page, a list of 784 numbers from 0 to 255."""
     return page.locator(selector).first.evaluate(
         "canvas => Array.from(canvas.getContext('2d').getImageData(0, 0, 28, 28).data).filter((_, k) => k % 4 == 3)"
     )

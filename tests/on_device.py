@@ -22,12 +22,12 @@ from helpers import metrics, training
 from helpers.checkpoints import load, load_or_train, save
 from helpers.data import Mnist, Split, load_mnist
 from helpers.explorer import LatentExplorer
+from helpers.explorer.static import still
 from helpers.guidance import guide
 from helpers.latent import decode, encode
 from helpers.losses import accuracy, cross_entropy, negative_elbo
 from helpers.metrics import features, log_likelihood
 from helpers.models import CAE, CNN, VAE, Judge
-from helpers.still import still
 from helpers.training import evaluate, fit, pick_device, random_shift, seed_everything
 
 ROOT = Path(__file__).parents[1]
@@ -379,7 +379,7 @@ def grey(buffers):
 STROKE = bytearray(64 * 64)
 STROKE[64 * 10 + 30 : 64 * 50 : 64] = b"\xff" * 40  # a one, nearly
 QUESTIONS = [
-    ({"kind": "look", "xy": [0.5, -1.0], "page": "p", "number": 1}, ()),
+    ({"kind": "query", "xy": [0.5, -1.0], "page": "p", "number": 1}, ()),
     ({"kind": "strip", "path": [[0.1, 0.2], [0.3, -0.4], [1, 2]]}, ()),
     ({"kind": "pin", "pins": [[0.1, 0.2]]}, ()),
     ({"kind": "draw", "side": 64}, (bytes(STROKE),)),
@@ -428,7 +428,7 @@ def test_a_hover_frame_comes_from_the_device_in_one_piece(pair):
     _, made = pair
     for number, xy in enumerate([[0.5, -1.0], [0.25, 0.5], [1.0, 0.75]]):
         with waits() as waited:
-            reply, pixels = ask(made, {"kind": "look", "xy": xy, "page": "p", "number": number})
+            reply, pixels = ask(made, {"kind": "query", "xy": xy, "page": "p", "number": number})
         assert "error" not in reply and len(pixels[0]) == 784
     assert waited[0] <= 1
 

@@ -17,10 +17,9 @@ from jupyter_client.manager import start_new_kernel
 from small import SETUP, classifier, model, x, y
 from traitlets import TraitError
 
-from helpers.atlas import SHOWN
-from helpers.explorer import LatentExplorer
+from helpers.explorer import LatentExplorer, Pad, Plane, Readout
+from helpers.explorer.atlas import SHOWN
 from helpers.models import VAE
-from helpers.panels import Pad, Plane, Readout
 
 NAN, INF = float("nan"), float("inf")
 STANDARD = torch.distributions.Normal(0, 1)
@@ -49,15 +48,15 @@ def ask(explorer, question, buffers=()):
     return [(data["content"], bufs) for data, bufs in sent if data["method"] == "custom"]
 
 
-def look(*xy, number):
-    return {"kind": "look", "xy": list(xy), "page": "p", "number": number}
+def query(*xy, number):
+    return {"kind": "query", "xy": list(xy), "page": "p", "number": number}
 
 
 # Python alone
 
 
 def test_reply_is_the_decoded_image(explorer):
-    [(reply, [pixels, like])] = ask(explorer, look(0.5, -1, number=1))
+    [(reply, [pixels, like])] = ask(explorer, query(0.5, -1, number=1))
     image = model.eval().decode(torch.tensor([[0.5, -1.0]]))
     assert pixels == (image * 255).round().byte().numpy().tobytes()
     assert (reply["page"], reply["number"], reply["device"], reply["xy"]) == ("p", 1, "cpu", [0.5, -1])
@@ -72,7 +71,7 @@ def test_reply_is_the_decoded_image(explorer):
 def test_z_follows_the_browser_and_is_not_sent_back(explorer):
     seen = []
     explorer.observe(lambda change: seen.append(change["new"]), "z")
-    ask(explorer, look(1, 2, number=1))
+    ask(explorer, query(1, 2, number=1))
     assert explorer.z == (1.0, 2.0) and seen == [(1.0, 2.0)]
     assert [data["method"] for _, data, _ in explorer.sent] == ["custom"]
 
@@ -103,50 +102,50 @@ BAD_PLACES += [[[1], [2]], [1e300, 0], list(range(100_000)), "x" * 1_000_000]
 
 @pytest.mark.parametrize("bad", BAD_PLACES, ids=lambda bad: str(bad)[:20])
 def test_bad_places_are_refused_with_a_reply(explorer, bad):
-    [(reply, pixels)] = ask(explorer, {"kind": "look", "xy": bad, "page": "p", "number": 7})
+    [(reply, pixels)] = ask(explorer, {"kind": "query", "xy": bad, "page": "p", "number": 7})
     assert reply["error"] and (reply["page"], reply["number"]) == ("p", 7) and not pixels
     assert len(str(reply)) < 300 and explorer.z == (0.0, 0.0)
 
 
-@pytest.mark.parametrize("bad", [None, "look", 3, [], {}, {"kind": "look"}, {"kind": "?", "xy": [0, 0]}], ids=str)
+@pytest.mark.parametrize("bad", [None, "query", 3, [], {}, {"kind": "query"}, {"kind": "?", "xy": [0, 0]}], ids=str)
 def test_messages_of_another_shape_are_refused_with_a_reply(explorer, bad):
     [(reply, pixels)] = ask(explorer, bad)
     assert reply["error"] and not pixels
 
 
 def test_huge_numbers_and_names_are_not_echoed(explorer):
-    [(reply, _)] = ask(explorer, look(0, 0, number=1) | {"page": "p" * 10**6, "number": 10**300})
+    [(reply, _)] = ask(explorer, query(0, 0, number=1) | {"page": "p" * 10**6, "number": 10**300})
     assert "page" not in reply and "number" not in reply
 
 
 def test_a_failing_observer_loses_no_reply(explorer):
     explorer.observe(lambda change: 1 / 0, "z")
-    assert len(ask(explorer, look(1, 1, number=1))) == len(ask(explorer, look(2, 2, number=2))) == 1
+    assert len(ask(explorer, query(1, 1, number=1))) == len(ask(explorer, query(2, 2, number=2))) == 1
 
 
 def test_a_model_that_fails_replies_with_the_reason(explorer, monkeypatch):
     monkeypatch.setattr(explorer.space.model, "decode", lambda z: torch.full((len(z), 1, 28, 28), NAN))
-    [(reply, pixels)] = ask(explorer, look(1, 1, number=1))
+    [(reply, pixels)] = ask(explorer, query(1, 1, number=1))
     assert "finite" in reply["error"] and not pixels
 
 
 def test_the_explorer_keeps_its_own_networks():
     ours = copy.deepcopy(model).train()
     explorer = LatentExplorer(ours, x, y)
-    before = explorer.look([(1.0, 1.0)]).ink
+    before = explorer.space.query([(1.0, 1.0)]).pixels
     with torch.no_grad():
         ours.decoder[0].weight.zero_()
-    assert explorer.look([(1.0, 1.0)]).ink.equal(before) and ours.training
+    assert explorer.space.query([(1.0, 1.0)]).pixels.equal(before) and ours.training
 
 
 def test_many_threads_get_the_right_pictures(explorer):
     places = [(k / 10, -k / 10) for k in range(40)]
-    expected = [explorer.look([place]).ink.tolist() for place in places]
+    expected = [explorer.space.query([place]).pixels.tolist() for place in places]
     found = [None] * len(places)
 
     def work(start):
         for k in range(start, len(places), 4):
-            found[k] = explorer.look([places[k]]).ink.tolist()
+            found[k] = explorer.space.query([places[k]]).pixels.tolist()
 
     threads = [threading.Thread(target=work, args=(start,)) for start in range(4)]
     [thread.start() for thread in threads]
@@ -169,9 +168,9 @@ def test_more_than_two_dimensions_lie_on_a_map(places):
     deep = VAE(latent_dim=5)
     explorer = LatentExplorer(deep, x, y, classifier, places)
     explorer.z = (1, 2, 3, 4, 5)  # off the plane: shown where it projects to, decoded as it is
-    assert explorer.z == (1, 2, 3, 4, 5) and explorer.code(explorer.xy) == explorer.z
+    assert explorer.z == (1, 2, 3, 4, 5) and explorer.space.code(explorer.xy) == explorer.z
     assert (
-        explorer.look([explorer.xy]).ink
+        explorer.space.query([explorer.xy]).pixels
         == (deep.eval().decode(torch.tensor([explorer.z])) * 255).round().byte().flatten()
     ).all()
     explorer.xy = (0.5, 0.5)
@@ -183,8 +182,8 @@ def test_more_than_two_dimensions_lie_on_a_map(places):
 def test_a_code_that_projects_far_out_still_has_a_place():
     explorer = LatentExplorer(VAE(latent_dim=5), x, y)
     for sign in (1, -1):
-        explorer.z = [sign * 1000 * float(axis) for axis in explorer.space.map.axes[0].sign()]
-        assert explorer.z == explorer.code(explorer.xy) and max(map(abs, explorer.xy)) <= 1000
+        explorer.z = [sign * 1000 * float(axis) for axis in explorer.space.projection.axes[0].sign()]
+        assert explorer.z == explorer.space.code(explorer.xy) and max(map(abs, explorer.xy)) <= 1000
     explorer.close()
 
 
@@ -192,7 +191,7 @@ def test_pins_path_and_drawings(explorer):
     ask(explorer, {"kind": "pin", "pins": [[0, 0], [1, 2]], "page": "p", "number": 1})
     assert explorer.history.tolist() == [[0, 0], [1, 2]]
     [(_, [ink])] = ask(explorer, {"kind": "strip", "path": [[0, 0], [1, 2]], "page": "p", "number": 2})
-    assert ink == explorer.look([(0, 0), (1, 2)]).ink.numpy().tobytes()
+    assert ink == explorer.space.query([(0, 0), (1, 2)]).pixels.numpy().tobytes()
     stroke = bytes(255 if 40 < k % 112 < 50 else 0 for k in range(112 * 112))
     [(reply, images)] = ask(explorer, {"kind": "draw", "side": 112, "page": "p", "number": 3}, [stroke])
     assert len(images) == 8 and all(len(image) == 784 for image in images)
@@ -237,21 +236,22 @@ def test_bad_layers_are_refused_with_a_reply(explorer, bad):
 def test_a_saved_file_shows_what_the_browser_shows_now(explorer, tmp_path):
     ask(explorer, {"kind": "pin", "pins": [[0.5, -0.5]], "number": 1})
     ask(explorer, {"kind": "layers", "layers": ["regions"], "number": 2})
-    ask(explorer, look(0.25, 0.75, number=3))
+    ask(explorer, query(0.25, 0.75, number=3))
     explorer.smooth = True
     explorer.save_html(tmp_path / "explorer.html")
     page = (tmp_path / "explorer.html").read_text()
-    state = json.loads(re.search(r"^const state = (.*);$", page, re.MULTILINE)[1])
+    state = json.loads(re.search(r'id="state">(.*)</script>', page)[1])
     assert (state["pins"], state["layers"], state["xy"]) == ([[0.5, -0.5]], ["regions"], [0.25, 0.75])
     assert state["smooth"] and "export default" not in page
     explorer.smooth = False
 
 
-def test_one_question_lifts_its_place_once(explorer, monkeypatch):
-    lifted, lift = [], explorer.space.map.lift
-    monkeypatch.setattr(explorer.space.map, "lift", lambda xy: lifted.append(xy) or lift(xy))
-    ask(explorer, look(0.25, -0.75, number=1))
-    assert len(lifted) == 1 and explorer.z == explorer.code((0.25, -0.75))
+def test_one_question_transforms_its_place_once(explorer, monkeypatch):
+    transformed, inverse = [], explorer.space.projection.inverse_transform
+    count = lambda xy: transformed.append(xy) or inverse(xy)  # noqa: E731
+    monkeypatch.setattr(explorer.space.projection, "inverse_transform", count)
+    ask(explorer, query(0.25, -0.75, number=1))
+    assert len(transformed) == 1 and explorer.z == explorer.space.code((0.25, -0.75))
 
 
 def test_atlas_is_what_torch_decodes_at_the_middles_of_its_tiles(explorer):
@@ -260,7 +260,7 @@ def test_atlas_is_what_torch_decodes_at_the_middles_of_its_tiles(explorer):
     row, column = 5, 20
     place = (left + (column + 0.5) / side * (right - left), top - (row + 0.5) / side * (top - bottom))
     start = 784 * (row * side + column)
-    assert explorer.atlas[start : start + 784] == explorer.look([place]).ink.numpy().tobytes()
+    assert explorer.atlas[start : start + 784] == explorer.space.query([place]).pixels.numpy().tobytes()
 
 
 def test_repr_is_fixed_and_a_picture_rides_along(explorer):
@@ -308,15 +308,15 @@ def test_no_answer_is_for_another_place_while_a_cell_sets_z(restless):
     answers, split, done = [], [], threading.Event()
     explorer.send = lambda reply, pixels: answers.append((tuple(reply["xy"]), pixels[0]))
     explorer.comm.publish_msg = lambda *_, **__: None
-    explorer.observe(lambda change: explorer.z == explorer.code(explorer.xy) or split.append(explorer.z), "z")
+    explorer.observe(lambda change: explorer.z == explorer.space.code(explorer.xy) or split.append(explorer.z), "z")
     places = [(k / 40, 1 - k / 20) for k in range(40)]
     codes = [tuple(torch.rand(3, generator=torch.Generator().manual_seed(k)).tolist()) for k in range(40)]
-    shown = {tuple(place): explorer.look([place]).ink[0].numpy().tobytes() for place in places}
+    shown = {tuple(place): explorer.space.query([place]).pixels[0].numpy().tobytes() for place in places}
     sets = 0
 
     def hover():
         for k in range(20_000):
-            data = {"method": "custom", "content": look(*places[k % 40], number=k)}
+            data = {"method": "custom", "content": query(*places[k % 40], number=k)}
             explorer._handle_msg({"content": {"data": data}, "buffers": []})
         done.set()
 
@@ -326,11 +326,11 @@ def test_no_answer_is_for_another_place_while_a_cell_sets_z(restless):
         explorer.z = codes[sets % 40]
         sets += 1
         with explorer.moving:  # nobody moves: they agree
-            explorer.z == explorer.code(explorer.xy) or split.append(explorer.z)
+            explorer.z == explorer.space.code(explorer.xy) or split.append(explorer.z)
     thread.join()
     assert len(answers) == 20_000 and sets > 1_000
     assert sum(shown[xy] != ink for xy, ink in answers) == 0 and not split
-    assert explorer.z == explorer.code(explorer.xy)
+    assert explorer.z == explorer.space.code(explorer.xy)
     explorer.close()
 
 
@@ -350,7 +350,7 @@ def shell():
     """Return a running IPython, in this process, with what a notebook imports."""
     shell = InteractiveShell.instance()
     shell.history_manager.enabled = False
-    shell.run_cell(SETUP + "\nfrom helpers.panels import Pad")
+    shell.run_cell(SETUP + "\nfrom helpers.explorer import Pad")
     yield shell
     for widget in list(shell.user_ns.values()):
         if isinstance(widget, LatentExplorer):
@@ -379,7 +379,7 @@ def test_a_closed_explorer_says_so():
     explorer = LatentExplorer(model, x, y)
     explorer.close()
     assert repr(explorer) == "LatentExplorer(VAE, 200 images)" and explorer.z == (0, 0)
-    for use in (lambda: explorer.space, lambda: explorer.look([(0, 0)]), lambda: setattr(explorer, "z", (1, 1))):
+    for use in (lambda: explorer.space, lambda: explorer.space.query([(0, 0)]), lambda: setattr(explorer, "z", (1, 1))):
         with pytest.raises(RuntimeError, match="closed"):
             use()
     with pytest.raises(ValueError, match="explorer must be open"):
@@ -401,7 +401,7 @@ def test_a_closed_panel_leaves_its_explorer_alone():
     panel.close()
     del panel
     gc.collect()
-    assert gone() is None and explorer.look([(0, 0)]).ink.shape == (1, 784)
+    assert gone() is None and explorer.space.query([(0, 0)]).pixels.shape == (1, 784)
     explorer.close()
 
 
@@ -490,7 +490,7 @@ def kernel():
 
 
 def test_kernel_replies_with_raw_bytes(kernel):
-    kernel.send(look(0.5, -1, number=1))
+    kernel.send(query(0.5, -1, number=1))
     reply = kernel.reply(1)
     image = model.eval().decode(torch.tensor([[0.5, -1.0]]))
     expected = torch.frombuffer(bytearray(reply["buffers"][0]), dtype=torch.uint8)
@@ -498,10 +498,10 @@ def test_kernel_replies_with_raw_bytes(kernel):
 
 
 def test_kernel_survives_nonsense_and_a_flood(kernel):
-    for bad in ("nonsense", {"kind": "look", "xy": ["a", "b"]}, {"kind": "look", "xy": list(range(10_000))}):
+    for bad in ("nonsense", {"kind": "query", "xy": ["a", "b"]}, {"kind": "query", "xy": list(range(10_000))}):
         kernel.send(bad)
     for number in range(10, 310):
-        kernel.send(look(number / 1000, 0, number=number))
+        kernel.send(query(number / 1000, 0, number=number))
     assert kernel.reply(309)["content"]["data"]["content"]["xy"] == [0.309, 0]
     assert (
         kernel.client.execute_interactive("assert explorer.z == (0.309, 0.0)", timeout=120)["content"]["status"] == "ok"
@@ -518,7 +518,7 @@ def answered_meanwhile(kernel, number):
         "import time; explorer.z = (1, 1); print('running', flush=True); time.sleep(4); print('over', flush=True)"
     )
     kernel.message("stream", lambda content: "running" in content["text"])
-    kernel.send(look(0, 0, number=number), subshell)
+    kernel.send(query(0, 0, number=number), subshell)
     order = []
     while len(order) < 2:
         content = kernel.client.get_iopub_msg(timeout=120)["content"]

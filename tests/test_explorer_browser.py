@@ -2,7 +2,6 @@
 
 import math
 import os
-from pathlib import Path
 
 import lab
 import pytest
@@ -10,9 +9,9 @@ import torch
 from small import SETUP, classifier, model, x, y
 
 from helpers.explorer import LatentExplorer
+from helpers.explorer.static import link, script
 
 pytestmark = pytest.mark.browser
-HELPERS = Path(lab.__file__).parents[1] / "helpers"
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +34,35 @@ def explorer():
 @pytest.fixture
 def blank(page):
     page.goto("about:blank")
-    for name in ("link.js", "dom.js", "preview.js", "pins.js"):
-        page.add_script_tag(content=(HELPERS / name).read_text())
+    for name in ("link.js", "pins.js"):
+        bring(page, script(name))
     return page
+
+
+def bring(page, module):
+    """Run the text of a module, and make what it exports global."""
+    page.evaluate(
+        "async (text) => void Object.assign(window, await import(`data:text/javascript,${encodeURIComponent(text)}`))",
+        module,
+    )
+
+
+def test_linked_modules_run_once_in_their_order_with_names_of_their_own(blank, tmp_path):
+    (tmp_path / "below").mkdir()
+    for name, text in {
+        "entry.js": 'import { left } from "./left.js";\nimport {\n  default as right,\n} from "./right.js";\n'
+        'const own = "entry";\nlog(own);\nexport const found = [left(), right, own];\nexport default { found };\n',
+        "left.js": 'import { shared } from "./below/shared.js";\nconst own = "left";\nlog(own);\n'
+        "export function left() {\n  return own + shared.count++;\n}\n",
+        "right.js": 'import { shared } from "./below/shared.js";\nconst own = "right";\nlog(own);\n'
+        "export default own + shared.count++;\n",
+        "below/shared.js": 'log("shared");\nexport const shared = { count: 0 };\n',
+    }.items():
+        (tmp_path / name).write_text(text)
+    blank.evaluate("() => { window.order = []; window.log = (name) => order.push(name); }")
+    bring(blank, link(tmp_path / "entry.js"))
+    assert blank.evaluate("order") == ["shared", "left", "right", "entry"]
+    assert blank.evaluate("found") == ["left1", "right0", "entry"]
 
 
 def test_a_flood_ends_on_the_last_position_with_two_in_flight(blank):
@@ -97,11 +122,19 @@ def test_closing_removes_every_listener(page, explorer, tmp_path):
     explorer.save_html(tmp_path / "explorer.html")
     watched = (tmp_path / "explorer.html").read_text()
     # The page as saved, but it notes every listener, and keeps what closes the widget.
-    watched = watched.replace("function createModel(state) {", "function createModel(state) { window.state = state;")
-    watched = watched.replace("const listeners = new Map();", "const listeners = (window.listeners = new Map());")
-    watched = watched.replace("  widget.initialize({ model });", "  window.close1 = widget.initialize({ model });")
+    begin = 'start(document.getElementById("explorer"), await createModel(state, packed));'
+    assert watched.count(begin) == 1
     watched = watched.replace(
-        "  widget.render({ model, el });", "  window.close2 = await widget.render({ model, el });"
+        begin,
+        """const model = await createModel(state, packed);
+        const { on, off } = model;
+        window.listeners = [];
+        model.on = (event, listener) => (window.listeners.push([event, listener]), on(event, listener));
+        model.off = (event, listener) => {
+            window.listeners = window.listeners.filter((each) => each[0] != event || each[1] != listener);
+            off(event, listener);
+        };
+        window.end = await start(document.getElementById("explorer"), model);""",
     )
     (tmp_path / "watched.html").write_text(watched)
     page = page.context.browser.new_page(bypass_csp=True)
@@ -114,10 +147,10 @@ def test_closing_removes_every_listener(page, explorer, tmp_path):
         };"""
     )
     page.goto((tmp_path / "watched.html").as_uri())
-    page.wait_for_function("() => typeof window.close2 == 'function'")
-    listening = "[...window.listeners.values()].reduce((sum, set) => sum + set.size, 0)"
+    page.wait_for_function("() => typeof window.end == 'function'")
+    listening = "window.listeners.length"
     assert page.evaluate(listening) > 10 and page.evaluate("window.added.length") > 8
-    page.evaluate("window.close1(); window.close2()")
+    page.evaluate("window.end()")
     assert page.evaluate(listening) == 0
     assert page.evaluate("window.added.filter((signal) => !signal?.aborted).length") == 0
     assert page.locator(".lx").count() == 0
@@ -140,8 +173,8 @@ def saved(page, explorer, tmp_path):
 
 
 def pixels(page, selector=".lx-large"):
-    """Return the ink of a digit on the page, (784,)."""
-    return torch.tensor(lab.ink(page, selector))
+    """Return the grey levels of a digit on the page, (784,)."""
+    return torch.tensor(lab.pixels(page, selector))
 
 
 def test_saved_file_is_small_and_says_what_torch_says(saved, explorer, tmp_path):
@@ -155,11 +188,11 @@ def test_saved_file_is_small_and_says_what_torch_says(saved, explorer, tmp_path)
         u, v = (column + 0.5) / explorer.tiles, (row + 0.5) / explorer.tiles
         lab.point(saved, u, v)
         saved.wait_for_timeout(50)
-        sight = explorer.look([(left + u * (right - left), top - v * (top - bottom))])
-        probs, prior, off = sight.facts[0].double().split([10, 1, 1])
+        seen = explorer.space.query([(left + u * (right - left), top - v * (top - bottom))])
+        probs, prior, off = seen.facts[0].double().split([10, 1, 1])
         entropy = torch.distributions.Categorical(probs).entropy() / math.log(2)
-        assert (pixels(saved) - sight.ink[0].int()).abs().max() <= 2
-        assert pixels(saved, ".lx-line .lx-like").tolist() == list(explorer.space.ink_of(int(sight.nearest[0])))
+        assert (pixels(saved) - seen.pixels[0].int()).abs().max() <= 2
+        assert pixels(saved, ".lx-line .lx-thumbnail").tolist() == seen.neighbours[0].tolist()
         said = [line.replace("\u2212", "-") for line in saved.locator(".lx-line .lx-value").all_inner_texts()]
         assert said[1] == f"{probs.argmax()}  \u00b7  {round(100 * float(probs.max()))} %"
         assert said[2] == f"{entropy:.2f} bits" and said[3] == f"{float(prior):.2f} nats"
@@ -203,7 +236,7 @@ def jupyter(page, tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
     lab.notebook(
         folder / "book.ipynb",
-        SETUP + "\nfrom helpers.panels import Pad, Plane, Readout\nfrom ipywidgets import HBox",
+        SETUP + "\nfrom helpers.explorer import Pad, Plane, Readout\nfrom ipywidgets import HBox",
         "explorer = LatentExplorer(model, x, y, classifier)\nexplorer",
         "other = LatentExplorer(model, x, y)\nother",
         "HBox([Pad(explorer), Readout(explorer)])",
@@ -278,7 +311,7 @@ def test_a_drawn_digit_is_read_and_placed(jupyter):
     jupyter.mouse.move(box["x"] + 120, box["y"] + 180, steps=8)
     jupyter.mouse.up()
     jupyter.wait_for_selector(".lx-verdict:has-text('Looks like')")
-    assert pixels(jupyter, ".lx-figure .lx-like").max() == 255
+    assert pixels(jupyter, ".lx-figure .lx-thumbnail").max() == 255
     assert jupyter.locator(".lx-cloud:not([hidden])").count() == 1  # on its own explorer's plane, not on the other's
     jupyter.get_by_role("button", name="clear", exact=True).click()
     jupyter.wait_for_function("!document.querySelector('.lx-cloud:not([hidden])')")

@@ -6,12 +6,20 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from comparer import KINDS, tolerances_of
+from nbval.plugin import get_sanitize_patterns
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
 # Folders that exist on one machine only, and addresses in memory.
 PRIVATE = re.compile(
     r"(?<![\w.])(/(home|root|tmp|work|Users|usr|opt|var|private)|~)/|[A-Z]:\\\\?Users| at 0x[0-9a-f]{6}"
+)
+
+(DURATION,) = (
+    re.compile(pattern)
+    for pattern, replacement in get_sanitize_patterns((Path(__file__).parent / "nbval.cfg").read_text())
+    if replacement == "(a duration)"
 )
 
 
@@ -53,6 +61,28 @@ def test_holds_an_error_exactly_where_one_is_announced(notebook):
     for cell in code_cells(notebook):
         error = any(output.output_type == "error" for output in cell.outputs)
         assert error == ("raises-exception" in cell.metadata.get("tags", ())), cell.source
+
+
+def test_a_cell_that_is_compared_less_strictly_says_why(notebook):
+    for cell in code_cells(notebook):
+        if "nbval-ignore-output" in cell.metadata.get("tags", ()):
+            assert cell.metadata.get("reason"), f"metadata needs a reason to ignore the output of: {cell.source}"
+        printed = "".join(output.get("text", "") for output in cell.outputs)
+        for tolerance in tolerances_of(cell):
+            assert tolerance.reason and any(getattr(tolerance, kind) for kind in KINDS), tolerance
+            assert tolerance.where in printed, tolerance
+
+
+def test_nearly_every_output_is_compared():
+    cells = [cell for path in NOTEBOOKS for cell in code_cells(nbformat.read(path, as_version=4))]
+    assert sum("nbval-ignore-output" in cell.metadata.get("tags", ()) for cell in cells) <= 8
+
+
+def test_durations_are_replaced_only_where_the_cell_measures_some(notebook):
+    """The pattern must not take a number out of the comparison that is no duration."""
+    for cell in code_cells(notebook):
+        if any(DURATION.search(text) for output in cell.outputs for text in texts(output)):
+            assert "seconds" in cell.source, cell.source
 
 
 def test_runs_on_the_kernel_of_any_machine(notebook):

@@ -14,6 +14,7 @@ import helpers
 from helpers import data
 from helpers.checkpoints import load, load_or_train, read_recipe, save
 from helpers.data import Split, load_mnist, mnist_path
+from helpers.explorer.space import LatentSpace, prepare
 from helpers.guidance import as_probabilities, guide
 from helpers.idx import read_idx
 from helpers.latent import decode, encode, interpolate, quantile_grid
@@ -31,10 +32,8 @@ from helpers.metrics import (
     umap_plane,
 )
 from helpers.models import CAE, CNN, VAE
-from helpers.pad import prepare
 from helpers.plots import place_labels, show_history, show_images, show_latent, show_sheet
 from helpers.recipes import describe
-from helpers.space import LatentSpace
 from helpers.training import evaluate, fit, pick_device, random_shift
 
 torch.manual_seed(0)
@@ -198,7 +197,7 @@ REFUSED = [
     (partial(LatentSpace, plane, x, y, CNN((2, 2), 4, classes=12)), r"classifier must give ten .* got \(1, 12\)"),
     (partial(LatentSpace, plane, x, y, places=z), r"places must be \(6, 2\) and finite, got \(6, 3\)"),
     (partial(LatentSpace, plane, x, y, places=two * nan), "places must be .* finite"),
-    (partial(LatentSpace(plane, x, y).survey, two * nan, two), "the model has no finite image there"),
+    (partial(LatentSpace(plane, x, y).predict, two * nan, two), "the model has no finite image there"),
     *((partial(show_images, bad), f"images {says}") for says, bad in PICTURES.items()),
     (partial(show_images, x, columns=0), "columns must be at least 1, got 0"),
     (partial(show_images, x, captions=["a", "b"]), "captions must name each of the 6 images, got 2"),
@@ -236,23 +235,26 @@ def test_a_device_that_is_not_there_is_named(monkeypatch, name):
 
 # Nothing a caller could get wrong, what checks for others, or inner functions that the callers above have checked.
 FREE = {
-    *("atlas.chart", "cells.close_on_rerun", "cells.forget", "checkpoints.models_dir", "checks.check_codes"),
-    *("checks.check_device", "checks.check_digits", "checks.check_images", "data.find_folder", "explorer.script"),
-    *("export.page", "guidance.objective", "losses.accuracy", "losses.kl", "losses.negative_elbo"),
-    *("losses.reconstruction", "maps.distances", "messages.answer", "metrics.grid", "metrics.log_pixels"),
+    *("checkpoints.models_dir", "checks.check_codes"),
+    *("checks.check_device", "checks.check_digits", "checks.check_images", "data.find_folder"),
+    *("guidance.objective", "losses.accuracy", "losses.kl", "losses.negative_elbo"),
+    *("losses.reconstruction", "metrics.grid", "metrics.log_pixels"),
     *("models.conv_bn_relu", "models.eval_mode", "models.mlp_layers", "models.normalise", "models.reparameterise"),
-    *("pad.centred", "plots.show_source", "plots.style", "recipes.describe_network", "recipes.differences"),
-    *("space.ellipse", "space.one_thread", "space.to_host", "space.to_ink", "still.still", "training.autocast"),
-    *("training.pick_device", "training.seed_everything"),
+    *("plots.show_source", "plots.style", "recipes.describe_network", "recipes.differences"),
+    *("training.autocast", "training.pick_device", "training.seed_everything"),
+    *("explorer.atlas.chart", "explorer.cells.close_on_rerun", "explorer.cells.forget", "explorer.projections.project"),
+    *("explorer.protocol.answer", "explorer.space.distances", "explorer.space.ellipse", "explorer.space.one_thread"),
+    *("explorer.space.to_host", "explorer.space.to_pixels", "explorer.static.link", "explorer.static.page"),
+    *("explorer.static.script", "explorer.static.still", "explorer.static.style"),
 }
 
 
 def test_every_public_function_is_in_the_table():
     functions = {
-        f"{module.name}.{name}"
-        for module in pkgutil.iter_modules(helpers.__path__)
-        for name, function in inspect.getmembers(importlib.import_module(f"helpers.{module.name}"), inspect.isfunction)
-        if function.__module__ == f"helpers.{module.name}" and name[0] != "_"
+        f"{module.name}.{name}".removeprefix("helpers.")
+        for module in pkgutil.walk_packages(helpers.__path__, "helpers.")
+        for name, function in inspect.getmembers(importlib.import_module(module.name), inspect.isfunction)
+        if function.__module__ == module.name and name[0] != "_"
     }
     tried = {f"{call.func.__module__}.{call.func.__name__}".removeprefix("helpers.") for call, _ in REFUSED}
     assert functions - tried == FREE

@@ -1,21 +1,28 @@
 // The read-out: what the model draws at this place, large, and what the classifier makes of it.
 
-const bits = (probs) => -probs.reduce((sum, p) => (p > 0 ? sum + p * Math.log2(p) : sum), 0);
+import { bits, create, createDigit, drawDigit, follow, largest, percent, signed } from "./dom.js";
 
-function createReadout(model, el, signal) {
+/**
+ * @param {import("./dom.js").Model} model
+ * @param {HTMLElement} el
+ * @param {AbortSignal} signal
+ */
+export function createReadout(model, el, signal) {
   const readout = create("div", "lx-readout", el);
   const card = create("div", "lx-card", readout);
   const digit = createDigit("lx-large", card, "Decoded digit");
   const badge = create("span", "lx-badge", card, { text: "waiting" });
   const off = create("span", "lx-badge lx-warning", card, { text: "off the data" });
-  const line = (name, title) => {
+  const line = (name, title, shown = true) => {
     const row = create("div", "lx-line", readout, { title });
+    row.hidden = !shown;
     create("span", "lx-name", row, { text: name });
     return create("span", "lx-value", row);
   };
   const z = line(model.get("plane"), "Where the ring is");
-  const verdict = line("classifier", "The class it finds most probable");
+  const verdict = line("classifier", "The class it finds most probable", model.get("classes"));
   const chart = create("div", "lx-bars", readout, { "aria-hidden": "true" });
+  chart.hidden = !model.get("classes");
   const bars = model.get("palette").map((colour, k) => {
     const column = create("div", "lx-column", chart);
     const bar = create("div", "lx-bar", create("div", "lx-track", column));
@@ -23,9 +30,10 @@ function createReadout(model, el, signal) {
     create("span", "lx-class", column, { text: k });
     return { column, bar };
   });
-  const entropy = line("entropy", "Of these probabilities: 0 when the classifier is sure, 3.32 when it has no idea");
-  const prior = line("log prior density", "Of the code under N(0, I)");
-  const like = createDigit("lx-like", line("nearest training digit", "The real image whose code is nearest"), "Nearest training digit");
+  const doubt = "Of these probabilities: 0 when the classifier is sure, 3.32 when it has no idea";
+  const entropy = line("entropy", doubt, model.get("classes"));
+  const prior = line("log prior density", "Of the code under N(0, I)", model.get("prior"));
+  const neighbour = createDigit("lx-thumbnail", line("nearest training digit", "The real image whose code is nearest"), "Nearest training digit");
   const speech = create("div", "lx-speech", readout, { "aria-live": "polite" });
   let talk = 0;
 
@@ -43,8 +51,9 @@ function createReadout(model, el, signal) {
     entropy.textContent = `${bits(probs).toFixed(2)} bits`;
   }
 
+  /** @param {import("./preview.js").Frame} frame */
   function showBadge(frame) {
-    badge.textContent = frame.live ? `live \u00b7 ${frame.device} \u00b7 ${Math.round(frame.delay)} ms` : frame.note;
+    badge.textContent = frame.live ? `live \u00b7 ${frame.device} \u00b7 ${Math.round(frame.delay ?? 0)} ms` : (frame.note ?? "");
     badge.classList.toggle("lx-live", frame.live);
   }
 
@@ -60,11 +69,12 @@ function createReadout(model, el, signal) {
   }
 
   function showFrame() {
+    /** @type {import("./preview.js").Frame | undefined} */
     const frame = model.get("frame");
     if (!frame) return;
     if (frame.pixels) {
       drawDigit(digit, frame.pixels);
-      drawDigit(like, frame.like);
+      drawDigit(neighbour, frame.neighbour);
       if (frame.probs) showProbabilities(frame.probs);
       prior.textContent = frame.prior === null ? "" : `${signed(frame.prior)} nats`;
       off.hidden = !frame.off;
@@ -79,8 +89,6 @@ function createReadout(model, el, signal) {
   follow(model, "change:smooth", () => digit.classList.toggle("lx-smooth", model.get("smooth")), signal);
   signal.addEventListener("abort", () => clearTimeout(talk));
   digit.classList.toggle("lx-smooth", model.get("smooth"));
-  chart.hidden = verdict.parentNode.hidden = entropy.parentNode.hidden = !model.get("classes");
-  prior.parentNode.hidden = !model.get("prior");
   showPlace();
   showFrame();
   return readout;

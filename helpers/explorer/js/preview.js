@@ -1,18 +1,41 @@
 // What a place looks like, without asking: a blend of the four nearest tiles of the atlas that came with the widget.
 
+import { PIXELS, bytes, clamp } from "./dom.js";
+
+/**
+ * What is on screen: blended here at once, exact when the kernel has answered.
+ * @typedef {object} Frame
+ * @property {import("./dom.js").Place} xy
+ * @property {boolean} live is it the kernel's?
+ * @property {string} [device] that computed it, if live
+ * @property {number} [delay] in ms, if live
+ * @property {string} [note] where it comes from, if not
+ * @property {number} asked in ms, when the pointer was there
+ * @property {ArrayLike<number>} pixels 784 grey levels
+ * @property {number[] | null} probs
+ * @property {number | null} prior in nats
+ * @property {boolean} off is the place off the data?
+ * @property {ArrayLike<number>} neighbour the training image with the nearest code, 784 grey levels
+ */
+
 const previews = new WeakMap(); // the views of one model unpack its atlas once
 
-function previewOf(model) {
+/**
+ * @param {import("./dom.js").Model} model
+ * @returns {ReturnType<typeof createPreview>}
+ */
+export function previewOf(model) {
   const atlas = model.get("atlas");
   if (!previews.has(atlas)) previews.set(atlas, createPreview(model));
   return previews.get(atlas);
 }
 
+/** @param {import("./dom.js").Model} model */
 function createPreview(model) {
   const side = model.get("tiles");
   const atlas = bytes(model.get("atlas"), Uint8Array);
   const facts = bytes(model.get("facts"), Float32Array);
-  const likes = bytes(model.get("likes"), Uint8Array);
+  const neighbours = bytes(model.get("neighbours"), Uint8Array);
   const FACTS = facts.length / (side * side); // ten probabilities, log prior density, off the data or not
   const logs = facts.map((p) => Math.log(Math.max(p, 1e-30))); // of the probabilities
 
@@ -41,19 +64,24 @@ function createPreview(model) {
   // Blended as logarithms: blended as they are, sure neighbours make borders of stairs, and doubt where there is none.
   function probabilities(here) {
     const logits = blend(logs, FACTS, 10, here, []);
-    const largest = Math.max(...logits);
-    const odds = logits.map((value) => Math.exp(value - largest));
+    const most = Math.max(...logits);
+    const odds = logits.map((value) => Math.exp(value - most));
     const sum = odds.reduce((a, b) => a + b);
     return odds.map((value) => value / sum);
   }
 
+  const pixels = (u, v) => blend(atlas, PIXELS, PIXELS, around(u, v), new Uint8ClampedArray(PIXELS)); // rounds, a Uint8Array cuts off
+
   return {
     side,
-    tile: (k) => atlas.subarray(k * INK, (k + 1) * INK),
     probabilities: (u, v) => probabilities(around(u, v)),
-    ink: (u, v) => blend(atlas, INK, INK, around(u, v), new Uint8ClampedArray(INK)), // rounds, a Uint8Array cuts off
+    pixels,
 
-    // What the views draw, as from an answer of the kernel.
+    /**
+     * What the views draw, as from an answer of the kernel.
+     * @param {import("./dom.js").Place} xy
+     * @returns {Frame}
+     */
     at(xy) {
       const [left, right, bottom, top] = model.get("bounds");
       const [u, v] = [(xy[0] - left) / (right - left), (top - xy[1]) / (top - bottom)];
@@ -64,11 +92,11 @@ function createPreview(model) {
         live: false,
         note: "preview",
         asked: performance.now(),
-        pixels: this.ink(u, v),
+        pixels: pixels(u, v),
         probs: model.get("classes") ? probabilities(here) : null,
         prior: model.get("prior") ? prior : null,
         off: off > 0.5,
-        like: likes.subarray(here.nearest * INK, (here.nearest + 1) * INK),
+        neighbour: neighbours.subarray(here.nearest * PIXELS, (here.nearest + 1) * PIXELS),
       };
     },
   };

@@ -1,5 +1,8 @@
 // What the plane can show beneath and besides the points, and the buttons that switch it.
 
+import { SIDE, bits, contextOf, create, drawDigit, follow, largest } from "./dom.js";
+import { previewOf } from "./preview.js";
+
 const LAYERS = [
   ["points", "Training images at their codes"],
   ["tiles", "What the decoder draws, all over the plane"],
@@ -8,16 +11,24 @@ const LAYERS = [
 ];
 const FINE = 192; // pixels of regions and entropy, across and down
 
-function createLayers(model, plane, signal) {
+/**
+ * Put the layers beneath the points of a plane.
+ * @param {import("./dom.js").Model} model
+ * @param {HTMLElement} plane
+ * @param {AbortSignal} signal
+ */
+export function createLayers(model, plane, signal) {
   const preview = previewOf(model);
+  /** @type {Record<string, HTMLCanvasElement>} */
   const shown = {};
+  /** @type {Record<string, (canvas: HTMLCanvasElement) => void>} */
   const draw = {
     tiles(canvas) {
       // Every other tile: all of them would be too small to read.
       const count = preview.side / 2;
       canvas.width = canvas.height = count * SIDE;
       for (let y = 0; y < count; y++) {
-        for (let x = 0; x < count; x++) drawDigit(canvas, preview.ink((x + 0.5) / count, (y + 0.5) / count), x, y);
+        for (let x = 0; x < count; x++) drawDigit(canvas, preview.pixels((x + 0.5) / count, (y + 0.5) / count), x, y);
       }
     },
     regions(canvas) {
@@ -34,7 +45,7 @@ function createLayers(model, plane, signal) {
 
   function paint(canvas, colour) {
     canvas.width = canvas.height = FINE;
-    const context = canvas.getContext("2d");
+    const context = contextOf(canvas);
     const image = context.createImageData(FINE, FINE);
     for (let k = 0; k < FINE * FINE; k++) {
       const probs = preview.probabilities(((k % FINE) + 0.5) / FINE, (Math.floor(k / FINE) + 0.5) / FINE);
@@ -62,7 +73,12 @@ function createLayers(model, plane, signal) {
   show();
 }
 
-function createSwitches(model, el, signal) {
+/**
+ * @param {import("./dom.js").Model} model
+ * @param {HTMLElement} el
+ * @param {AbortSignal} signal
+ */
+export function createSwitches(model, el, signal) {
   const row = create("div", "lx-switches", el, { role: "group", "aria-label": "Layers of the plane" });
   const buttons = LAYERS.filter(([name]) => model.get("classes") || name === "points" || name === "tiles").map(([name, title]) => {
     const button = create("button", "lx-switch", row, { type: "button", title, text: name });
@@ -74,9 +90,9 @@ function createSwitches(model, el, signal) {
       },
       { signal },
     );
-    return [name, button];
+    return { name, button };
   });
-  const show = () => buttons.forEach(([name, button]) => button.setAttribute("aria-pressed", model.get("layers").includes(name)));
+  const show = () => buttons.forEach(({ name, button }) => button.setAttribute("aria-pressed", model.get("layers").includes(name)));
   follow(model, "change:layers", show, signal);
   show();
 }

@@ -1,9 +1,16 @@
 // The way from pin to pin, as a film strip. Blended at once, and drawn again when the kernel has decoded it.
 
+import { PIXELS, clamp, create, createDigit, drawDigit, follow } from "./dom.js";
+import { previewOf } from "./preview.js";
+
 const FRAMES = 15;
 
-// Places at equal steps along the way, corners included in the count of steps but not always hit.
-function alongPath(pins, count) {
+/**
+ * Return places at equal steps along the way, corners included in the count of steps but not always hit.
+ * @param {import("./dom.js").Place[]} pins two or more
+ * @param {number} count
+ */
+export function alongPath(pins, count) {
   const lengths = pins.slice(1).map(([x, y], k) => Math.hypot(x - pins[k][0], y - pins[k][1]));
   const total = lengths.reduce((sum, length) => sum + length, 0);
   return Array.from({ length: count }, (_, n) => {
@@ -11,16 +18,23 @@ function alongPath(pins, count) {
     let k = 0;
     while (k < lengths.length - 1 && rest > lengths[k]) rest -= lengths[k++];
     const share = lengths[k] ? clamp(rest / lengths[k], 0, 1) : 0;
-    return [0, 1].map((axis) => pins[k][axis] + share * (pins[k + 1][axis] - pins[k][axis]));
+    const [[x, y], [toX, toY]] = [pins[k], pins[k + 1]];
+    return /** @type {import("./dom.js").Place} */ ([x + share * (toX - x), y + share * (toY - y)]);
   });
 }
 
-function createStrip(model, el, signal) {
+/**
+ * @param {import("./dom.js").Model} model
+ * @param {HTMLElement} el
+ * @param {AbortSignal} signal
+ */
+export function createStrip(model, el, signal) {
   const strip = create("div", "lx-strip", el);
   const hint = create("span", "lx-hint", strip);
   const clear = create("button", "lx-switch lx-clear", strip, { type: "button", text: "clear pins" });
   const film = createDigit("lx-film", strip, "The way from pin to pin", FRAMES);
   const preview = previewOf(model);
+  /** @type {import("./dom.js").Place[]} */
   let path = [];
 
   function show() {
@@ -34,9 +48,9 @@ function createStrip(model, el, signal) {
   }
 
   function showExact() {
-    const { places, ink } = model.get("strip");
+    const { places, pixels } = model.get("strip");
     if (String(places) !== String(path)) return; // the pins have moved on
-    path.forEach((_, k) => drawDigit(film, ink.subarray(k * INK, (k + 1) * INK), k));
+    path.forEach((_, k) => drawDigit(film, pixels.subarray(k * PIXELS, (k + 1) * PIXELS), k));
   }
 
   // The strip is a handle too: along it, the ring walks the path.

@@ -8,11 +8,26 @@
 // gives its slot back after `timeout` ms, and the wait doubles each time, so that a kernel which is busy for a minute
 // does not wake up to a pile of questions.
 
-function createLink(send, { slots = 2, timeout = 1000, longest = 30000, onLost = () => {} } = {}) {
+/**
+ * @typedef {object} Link
+ * @property {(question: object) => void} ask send it now, or when a slot is free and nothing newer has come up
+ * @property {(answer: any) => boolean} receive take note of an answer; true if it is news, false if stale or foreign
+ * @property {number} inFlight how many questions are on their way
+ * @property {() => void} close
+ */
+
+/**
+ * @param {(question: any) => void} send
+ * @param {{ slots?: number, timeout?: number, longest?: number, onLost?: () => void }} [settings] times in ms
+ * @returns {Link}
+ */
+export function createLink(send, { slots = 2, timeout = 1000, longest = 30000, onLost = () => {} } = {}) {
   const page = Math.random().toString(36).slice(2); // two browser tabs can look at one kernel: answers name their page
+  /** @type {Map<number, ReturnType<typeof setTimeout>>} */
   const pending = new Map(); // number -> timer of the slot
   let number = 0;
   let shown = 0; // the number of the newest answer
+  /** @type {object | null} */
   let waiting = null; // the latest position without a slot
   let patience = timeout;
   let open = true;
@@ -39,7 +54,6 @@ function createLink(send, { slots = 2, timeout = 1000, longest = 30000, onLost =
       pump();
     },
 
-    // Take note of an answer. True if it is news, false if it is stale or not for this page.
     receive(answer) {
       if (!answer || answer.page !== page || !(answer.number <= number)) return false;
       clearTimeout(pending.get(answer.number));

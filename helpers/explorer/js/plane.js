@@ -1,8 +1,16 @@
 // The plane: every dot is a training image at its code, in the colour of its digit; the ring is where we are.
 
+import { bytes, clamp, contextOf, create, follow, signed } from "./dom.js";
+import { createLayers } from "./layers.js";
+
 const MOST_PINS = 12;
 
-function createPlane(model, el, signal) {
+/**
+ * @param {import("./dom.js").Model} model
+ * @param {HTMLElement} el
+ * @param {AbortSignal} signal
+ */
+export function createPlane(model, el, signal) {
   const plane = create("div", "lx-plane", el, {
     tabindex: 0,
     role: "application",
@@ -61,7 +69,7 @@ function createPlane(model, el, signal) {
     if (!size || canvas.hidden) return; // not on the page yet: the observer below calls again
     const scale = window.devicePixelRatio || 1;
     canvas.width = canvas.height = Math.round(size * scale);
-    const context = canvas.getContext("2d");
+    const context = contextOf(canvas);
     const points = bytes(model.get("points"), Float32Array);
     const digits = bytes(model.get("digits"), Uint8Array);
     const palette = model.get("palette");

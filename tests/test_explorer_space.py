@@ -9,34 +9,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import classifier, model, x, y
 
-from helpers.maps import NeighbourMap, PCAMap
+from helpers.explorer.projections import NeighbourProjection, PCAProjection
+from helpers.explorer.space import LatentSpace, ellipse, one_thread, prepare, to_host
 from helpers.models import VAE
-from helpers.pad import prepare
-from helpers.space import LatentSpace, ellipse, one_thread, to_host
 
 
 def test_pca_plane_inverts_and_agrees_with_sklearn():
     from sklearn.decomposition import PCA
 
     codes = torch.randn(300, 6) * torch.tensor([3, 2, 1, 1, 1, 1])
-    plane, theirs = PCAMap(codes), PCA(2).fit(codes)
-    assert (plane.place(codes).abs() - torch.tensor(theirs.transform(codes)).abs()).abs().max() < 1e-3
+    plane, theirs = PCAProjection(codes), PCA(2).fit(codes)
+    assert (plane.transform(codes) - torch.tensor(theirs.transform(codes))).abs().max() < 1e-3
     places = torch.randn(20, 2)
-    assert (plane.place(plane.lift(places)) - places).abs().max() < 1e-5
+    assert (plane.transform(plane.inverse_transform(places)) - places).abs().max() < 1e-5
 
 
-def test_neighbour_map_returns_its_own_codes_and_blends_between():
+def test_neighbour_projection_returns_its_own_codes_and_blends_between():
     codes, places = torch.randn(50, 6), torch.randn(50, 2)
-    made = NeighbourMap(codes, places)
-    assert (made.lift(places) - codes).abs().max() < 1e-3
-    between = made.lift((places[:1] + places[1:2]) / 2)
+    made = NeighbourProjection(codes, places)
+    assert (made.inverse_transform(places) - codes).abs().max() < 1e-3
+    between = made.inverse_transform((places[:1] + places[1:2]) / 2)
     assert (between >= codes.amin(0)).all() and (between <= codes.amax(0)).all()
 
 
 def test_spread_of_a_gaussian_code_is_what_samples_show():
     codes = torch.randn(500, 5)
-    plane, mu, var = PCAMap(codes), torch.zeros(5), torch.rand(5) + 0.1
-    samples = plane.place(mu + torch.randn(200_000, 5, generator=torch.Generator().manual_seed(0)) * var.sqrt())
+    plane, mu, var = PCAProjection(codes), torch.zeros(5), torch.rand(5) + 0.1
+    samples = plane.transform(mu + torch.randn(200_000, 5, generator=torch.Generator().manual_seed(0)) * var.sqrt())
     assert (samples.T.cov() - plane.spread(mu, var)).abs().max() < 0.02
 
 
@@ -50,9 +49,9 @@ def test_ellipse_of_a_covariance():
 def test_far_places_are_off_the_data_and_codes_are_on_it():
     space = LatentSpace(model, x, y, classifier)
     far = torch.tensor([[30.0, 30.0]])
-    assert space.survey(far, far).facts[0, 11] == 1
-    sight = space.survey(space.codes[:9], space.places[:9])
-    assert sight.facts[:, 11].sum() == 0 and sight.nearest.tolist() == list(range(9))
+    assert space.predict(far, far).facts[0, 11] == 1
+    seen = space.predict(space.codes[:9], space.places[:9])
+    assert seen.facts[:, 11].sum() == 0 and seen.nearest.tolist() == list(range(9))
 
 
 def test_models_without_prior_or_classifier():
@@ -68,7 +67,7 @@ def test_models_without_prior_or_classifier():
             return self.vae.decode(z)
 
     space = LatentSpace(Plain(), x, y)
-    facts = space.survey(space.codes[:2], space.places[:2]).facts
+    facts = space.predict(space.codes[:2], space.places[:2]).facts
     assert facts[:, :10].sum() == 0 and facts[:, 10].isnan().all()
     found = space.read(x[0, 0])
     assert found["ellipse"] is None and found["probs"] is None and len(found["recon"]) == 784

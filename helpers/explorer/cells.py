@@ -2,13 +2,15 @@
 
 import sys
 import weakref
+from typing import Any
 
 from IPython import get_ipython
 
-_made = weakref.WeakKeyDictionary()  # widget -> the cell that made it; None as long as that cell runs
+# widget -> the cell that made it; None as long as that cell runs
+_made: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
-def close_on_rerun(widget):
+def close_on_rerun(widget: Any) -> None:
     """Close `widget` once the cell that runs now has run again and has made another: its place on the screen is gone.
 
     Nothing else is closed: not what the same run made, nor what another cell did. A cell is known by the id that the
@@ -38,7 +40,7 @@ def _identity(info):
     return object() if once else info.raw_cell
 
 
-def forget(thing):
+def forget(thing: Any) -> None:
     """Take `thing` out of what IPython keeps of what cells have shown: Out, _, __, ___, _12 and the last result."""
     if sys.is_finalizing() or not (shell := get_ipython()):
         return

@@ -1,8 +1,15 @@
 // A pad to draw on. The kernel prepares the strokes as MNIST did, reads them, and says where on the plane they lie.
 
+import { contextOf, create, createDigit, drawDigit, follow, largest, percent } from "./dom.js";
+
 const PAD = 112; // pixels sent, across and down: four for one of the digit's
 
-function createPad(model, el, signal) {
+/**
+ * @param {import("./dom.js").Model} model
+ * @param {HTMLElement} el
+ * @param {AbortSignal} signal
+ */
+export function createPad(model, el, signal) {
   const pad = create("div", "lx-pad", el);
   const paper = create("div", "lx-card", pad);
   const canvas = create("canvas", "lx-ink lx-paper", paper, {
@@ -19,7 +26,7 @@ function createPad(model, el, signal) {
   const verdict = create("div", "lx-verdict", found, { "aria-live": "polite" });
   const figure = (name, title) => {
     const box = create("figure", "lx-figure", found, { title });
-    const digit = createDigit("lx-like", box, name);
+    const digit = createDigit("lx-thumbnail", box, name);
     create("figcaption", "lx-name", box, { text: name });
     return digit;
   };
@@ -27,12 +34,14 @@ function createPad(model, el, signal) {
   const recon = figure("decoded", "What the decoder draws at its code");
   const row = create("div", "lx-row", found);
   create("span", "lx-name", row, { text: "nearest training digits" });
-  const likes = Array.from({ length: 6 }, (_, k) => createDigit("lx-like", row, `Nearest training digit ${k + 1}`));
+  const neighbours = Array.from({ length: 6 }, (_, k) => createDigit("lx-thumbnail", row, `Nearest training digit ${k + 1}`));
 
-  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const context = contextOf(canvas, { willReadFrequently: true });
   Object.assign(context, { lineWidth: 9, lineCap: "round", lineJoin: "round" });
+  /** @type {[number, number] | null} */
   let last = null;
 
+  /** @returns {[number, number]} */
   const at = (event) => [(event.offsetX / canvas.clientWidth) * PAD, (event.offsetY / canvas.clientHeight) * PAD];
 
   function press(event) {
@@ -55,8 +64,8 @@ function createPad(model, el, signal) {
 
   function submit() {
     hint.hidden = true;
-    const pixels = context.getImageData(0, 0, PAD, PAD).data;
-    model.set("drawing", { side: PAD, ink: Uint8Array.from({ length: PAD * PAD }, (_, k) => pixels[4 * k + 3]) });
+    const rgba = context.getImageData(0, 0, PAD, PAD).data;
+    model.set("drawing", { side: PAD, pixels: Uint8Array.from({ length: PAD * PAD }, (_, k) => rgba[4 * k + 3]) });
   }
 
   function erase() {
@@ -77,9 +86,9 @@ function createPad(model, el, signal) {
     verdict.textContent = best < 0 ? "" : `Looks like a ${best}  \u00b7  ${percent(drawn.probs[best])}`;
     drawDigit(prepared, drawn.prepared);
     drawDigit(recon, drawn.recon);
-    likes.forEach((canvas, k) => {
-      canvas.hidden = !drawn.likes[k];
-      if (drawn.likes[k]) drawDigit(canvas, drawn.likes[k]);
+    neighbours.forEach((canvas, k) => {
+      canvas.hidden = !drawn.neighbours[k];
+      if (drawn.neighbours[k]) drawDigit(canvas, drawn.neighbours[k]);
       canvas.title = `a ${drawn.digits[k]}`;
     });
   }

@@ -537,7 +537,7 @@ def test_every_file_in_models_is_asked_for(monkeypatch):
     asked = {
         name
         for path in (ROOT / "notebooks").rglob("*.ipynb")
-        for name in re.findall(r"(\w+)\.pt: loaded", path.read_text(encoding="utf-8"))
+        for name in re.findall(r'"(\w+)\.pt: loaded', path.read_text(encoding="utf-8"))
     }
     for path in (ROOT / "benchmarks").glob("*.py"):
         asked.update(re.findall(r'load_or_train\(\s*"(\w+)"', path.read_text(encoding="utf-8")))

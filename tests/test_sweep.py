@@ -92,6 +92,13 @@ def test_a_model_that_encodes_and_decodes_is_scored_and_no_other(tiny, monkeypat
     assert "neighbours" not in sweep.train_again("tiny")
 
 
+def test_a_function_that_no_module_holds_and_weights_that_are_not_there_are_named():
+    with pytest.raises(ValueError, match=r"invalid format: .*__main__\.loss"):
+        sweep.rebuild({"function": "__main__.loss (source 0a1b)", "settings": {}})
+    with pytest.raises(CheckpointError, match=r"nowhere\.pt: not found"):
+        sweep.train_again("nowhere")
+
+
 # scores
 
 

@@ -104,7 +104,7 @@ def rebuild(description):
     }
     bound = inspect.BoundArguments(inspect.signature(found), settings)
     again = partial(found, *bound.args, **bound.kwargs)
-    again.__name__ = found.__name__  # metrics are named by it
+    again.__name__ = found.__name__  # type: ignore[attr-defined] # metrics are named by it
     return again
 
 
@@ -207,7 +207,7 @@ def _identity(run):
 
 def main(arguments=None):
     """Make the runs of the names given, of all by default."""
-    names = dict.fromkeys(run["name"] for run in RUNS)
+    names = dict.fromkeys(str(run["name"]) for run in RUNS)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"the models (default: all of {', '.join(names)})")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, tcp://HOST:8786 (default: here)")

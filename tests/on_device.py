@@ -189,8 +189,9 @@ def test_training_gives_the_same_history_and_weights(ema, augment):
         return {key: tuple(values) for key, values in history.items()}, dict(model.state_dict())
 
     seed_everything(0)
-    # AdamW's first steps have the size of lr, also where the sign of a gradient is rounding
-    near = {"rtol": 1e-3, "atol": 1e-4} if STANDIN else {"rtol": 0.05, "atol": 0.05}
+    # AdamW's steps have the size of lr, also where the sign of a gradient is rounding: with another layout and another
+    # number of threads a weight may be one of the eight steps away.
+    near = {"rtol": 1e-3, "atol": 1e-3} if STANDIN else {"rtol": 0.05, "atol": 0.05}
     check(train, Judge(channels=(4, 4, 8)), split(64), split(32, 1), **near)
 
 

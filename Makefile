@@ -30,11 +30,12 @@ check: $(READY)  ## the fast loop: style and quick unit tests, no notebook is ru
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/deptry . benchmarks tests tools
+	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(ALONGSIDE) tests -m "not browser and not slow"
 
 portable: $(READY)  ## the notebooks that amplify rounding against their outputs, as on older processors
 	RETRAIN=0 $(SSE4) $(BIN)/pytest $(ALONGSIDE) notebooks/01_data.ipynb notebooks/05_guided_generation.ipynb
-	RETRAIN=0 $(AVX2) $(BIN)/pytest $(ALONGSIDE) notebooks/04_cae.ipynb
+	RETRAIN=0 $(AVX2) $(BIN)/pytest $(ALONGSIDE) notebooks/0[02346]_*.ipynb
 
 stress: $(READY)  ## the hardship tests at full length: 100,000 damaged files, 100 killed saves
 	$(BIN)/pytest --stress tests/test_idx.py tests/test_checkpoints.py tests/test_explorer.py

@@ -1,4 +1,4 @@
-"""Execute the notebooks in order, each in a fresh kernel.
+"""Execute the notebooks, each in a fresh kernel; as many at once as there are cores, from scratch one after the other.
 
 python tools/run.py               executed copies and HTML pages go to build/; notebooks/ stays as it is
 python tools/run.py 02 03         only the notebooks whose names start so
@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -35,31 +36,34 @@ def main():
     options = parser.parse_args()
 
     paths = [p for p in sorted(NOTEBOOKS.glob("*.ipynb")) if p.name.startswith(tuple(options.names) or "")]
-    if os.environ.get("RETRAIN") == "1":  # 00 trains nothing itself: it shows what the others have trained
-        paths.sort(key=lambda path: path.name.startswith("00"))
     if not paths:
         sys.exit(f"{NOTEBOOKS} has no notebook {' or '.join(options.names)}".rstrip())
+    at_once = min(os.cpu_count(), 4, len(paths))
+    if os.environ.get("RETRAIN") == "1":  # later ones load what earlier ones train; 00 shows what all have trained
+        paths.sort(key=lambda path: path.name.startswith("00"))
+        at_once = 1
+    # kernels that share the cores take one thread each: OpenMP's threads would wait for each other
+    environment = dict(os.environ) if at_once == 1 else {"OMP_NUM_THREADS": "1"} | os.environ
 
-    start, failed = time.perf_counter(), 0
-    for path in paths:
-        failed += not run(path, options.in_place)  # the others are still worth their lines
+    start = time.perf_counter()
+    with ThreadPoolExecutor(at_once) as pool:
+        done = list(pool.map(lambda path: run(path, options.in_place, environment), paths))
+    failed = done.count(False)
     print(f"{len(paths) - failed} of {len(paths)} notebooks ok in {time.perf_counter() - start:.0f} s")
     if not options.in_place:
         print(f"executed copies and HTML: {BUILD}")
     return 1 if failed else 0
 
 
-def run(path, in_place):
+def run(path, in_place, environment):
     """Execute one notebook, write the result, print its line; return whether it went through."""
     notebook = nbformat.read(path, as_version=4)
     start = time.perf_counter()
-    print(f"{path.stem:<24}", end="", flush=True)
-    error = execute(notebook, path.parent)
-    print(f"{time.perf_counter() - start:7.1f} s   {'FAIL' if error else 'ok'}", flush=True)
+    error = execute(notebook, path.parent, environment)
+    line = f"{path.stem:<24}{time.perf_counter() - start:7.1f} s   {'FAIL' if error else 'ok'}"
+    print(f"{line}\n    {error}" if error else line, flush=True)
 
     tidy(notebook)
-    if error:
-        print(f"    {error}")
     if not in_place:  # also a failed one: its page shows where and why
         BUILD.mkdir(exist_ok=True)
         nbformat.write(notebook, BUILD / path.name)
@@ -73,8 +77,8 @@ def run(path, in_place):
     return not error
 
 
-def execute(notebook, folder):
-    """Run every cell in `folder`; return one line about what went wrong, or None."""
+def execute(notebook, folder, environment):
+    """Run every cell in `folder` with these environment variables; return one line about what went wrong, or None."""
     begun = []  # the code cells so far, so that a failure can name its cell
     client = NotebookClient(
         notebook,
@@ -87,7 +91,7 @@ def execute(notebook, folder):
         on_cell_execute=lambda cell, cell_index: begun.append(cell),
     )
     try:
-        client.execute()
+        client.execute(env=environment)
     except CellExecutionError as error:
         return f"cell [{len(begun)}]: {error.ename}: {error.evalue}"
     except DeadKernelError:

@@ -21,6 +21,7 @@ BELOW = {
     "guidance": ("checks", "models"),
     "metrics": ("checks", "models"),
     "plots": ("checks",),
+    "schematics": ("plots",),
 }
 ROOM = {"latent", "checks", "plots"}  # what the explorer may import besides itself
 

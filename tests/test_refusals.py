@@ -34,6 +34,7 @@ from helpers.metrics import (
 from helpers.models import CAE, CNN, VAE
 from helpers.plots import place_labels, show_history, show_images, show_latent, show_sheet
 from helpers.recipes import describe
+from helpers.schematics import show_schematic
 from helpers.training import evaluate, fit, pick_device, random_shift
 
 torch.manual_seed(0)
@@ -199,6 +200,8 @@ REFUSED = [
     (partial(LatentSpace, plane, x, y, places=two * nan), "places must be .* finite"),
     (partial(LatentSpace(plane, x, y).predict, two * nan, two), "the model has no finite image there"),
     *((partial(show_images, bad), f"images {says}") for says, bad in PICTURES.items()),
+    (partial(show_schematic, {"x": (1, 1, "x", "cloud")}, []), "box 'x' must be of a kind of data, "),
+    (partial(show_schematic, {}, [("x", "z")]), "arrows must join boxes, got x, z"),
     (partial(show_images, x, columns=0), "columns must be at least 1, got 0"),
     (partial(show_images, x, captions=["a", "b"]), "captions must name each of the 6 images, got 2"),
     (partial(show_images, x, columns=3, row_labels=["a"]), "row_labels must name each of the 2 rows, got 1"),

@@ -29,7 +29,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from nbval.plugin import IPyNbCell, coalesce_streams, get_sanitize_patterns
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("**/*.ipynb"))
 PATTERNS = get_sanitize_patterns((ROOT / "tests" / "nbval.cfg").read_text())
 
 

@@ -13,7 +13,7 @@ def shipped():
     for pattern in ("*.py", "helpers/**/*.py", "tools/*.py", "benchmarks/*.py"):
         for path in ROOT.glob(pattern):
             yield path.name, path.read_text("utf-8")
-    for path in ROOT.glob("notebooks/*.ipynb"):
+    for path in ROOT.glob("notebooks/**/*.ipynb"):
         for number, cell in enumerate(nbformat.read(path, as_version=4).cells):
             if cell.cell_type == "code":
                 yield f"{path.name} {number}", cell.source

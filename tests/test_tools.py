@@ -140,6 +140,19 @@ def test_in_place_keeps_the_old_outputs_of_a_notebook_that_fails(house):
 
 
 @pytest.mark.slow
+def test_a_folder_s_notebooks_run_in_it_and_are_named_with_it(house, tmp_path):
+    script, write = house
+    (tmp_path / "notebooks" / "solutions").mkdir()
+    for name in ("01_one", "solutions/01_one"):
+        write(name, "from pathlib import Path", "Path.cwd().name")
+    assert "1 of 1" in start(script, "01").stdout
+    assert "1 of 1" in start(script, "solutions").stdout
+    copies = [tmp_path / "build" / folder / "01_one.ipynb" for folder in ("", "solutions")]
+    folders = [nbformat.read(path, as_version=4).cells[1].outputs[0].data["text/plain"] for path in copies]
+    assert folders == ["'notebooks'", "'solutions'"]
+
+
+@pytest.mark.slow
 def test_run_refuses_a_name_that_no_notebook_has(house):
     done = start(house[0], "09")
     assert done.returncode == 1 and "no notebook" in done.stderr

@@ -2,6 +2,7 @@
 
 python tools/run.py               executed copies and HTML pages go to build/; notebooks/ stays as it is
 python tools/run.py 02 03         only the notebooks whose names start so
+python tools/run.py solutions/02  in a folder, its name stands in front; `solutions` alone means all of them
 python tools/run.py --in-place    write the outputs back into notebooks/, ready to be committed
 """
 
@@ -35,7 +36,8 @@ def main():
     parser.add_argument("--in-place", action="store_true", help="write into notebooks/ instead of build/")
     options = parser.parse_args()
 
-    paths = [p for p in sorted(NOTEBOOKS.glob("*.ipynb")) if p.name.startswith(tuple(options.names) or "")]
+    found = sorted([*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("[!.]*/*.ipynb")])
+    paths = [path for path in found if name_of(path).startswith(tuple(options.names) or "")]
     if not paths:
         sys.exit(f"{NOTEBOOKS} has no notebook {' or '.join(options.names)}".rstrip())
     at_once = min(os.cpu_count(), 4, len(paths))
@@ -55,23 +57,29 @@ def main():
     return 1 if failed else 0
 
 
+def name_of(path):
+    """Return a notebook's name with its folder in notebooks/: 02_cnn, solutions/02_cnn."""
+    return path.relative_to(NOTEBOOKS).with_suffix("").as_posix()
+
+
 def run(path, in_place, environment):
     """Execute one notebook, write the result, print its line; return whether it went through."""
     notebook = nbformat.read(path, as_version=4)
     start = time.perf_counter()
     error = execute(notebook, path.parent, environment)
-    line = f"{path.stem:<24}{time.perf_counter() - start:7.1f} s   {'FAIL' if error else 'ok'}"
+    line = f"{name_of(path):<34}{time.perf_counter() - start:7.1f} s   {'FAIL' if error else 'ok'}"
     print(f"{line}\n    {error}" if error else line, flush=True)
 
     tidy(notebook)
     if not in_place:  # also a failed one: its page shows where and why
-        BUILD.mkdir(exist_ok=True)
-        nbformat.write(notebook, BUILD / path.name)
+        copy = BUILD / path.relative_to(NOTEBOOKS)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, copy)
         page = HTMLExporter(embed_images=True).from_notebook_node(
             notebook, resources={"metadata": {"name": path.stem, "path": str(path.parent)}}
         )[0]
         page = page.replace("</head>", f"<style>{CODE}</style></head>", 1)
-        (BUILD / path.with_suffix(".html").name).write_text(page, encoding="utf-8")
+        copy.with_suffix(".html").write_text(page, encoding="utf-8")
     elif not error:
         nbformat.write(notebook, path)
     return not error

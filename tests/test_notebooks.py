@@ -9,7 +9,10 @@ import pytest
 from comparer import KINDS, tolerances_of
 from nbval.plugin import get_sanitize_patterns
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+FOLDER = Path(__file__).parents[1] / "notebooks"
+CHAPTERS = sorted(FOLDER.glob("[0-9]*.ipynb"))
+SOLUTIONS = sorted((FOLDER / "solutions").glob("*.ipynb"))
+NOTEBOOKS = [*CHAPTERS, *SOLUTIONS, FOLDER / "museum_of_bugs.ipynb"]
 
 # Folders that exist on one machine only, and addresses in memory.
 PRIVATE = re.compile(
@@ -23,7 +26,11 @@ PRIVATE = re.compile(
 )
 
 
-@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def name_of(path):
+    return path.relative_to(FOLDER).with_suffix("").as_posix()
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=name_of)
 def notebook(request):
     return nbformat.read(request.param, as_version=4)
 
@@ -46,7 +53,7 @@ def texts(output):
 
 
 def test_they_are_numbered_without_a_gap():
-    numbers = [int(path.stem[:2]) for path in NOTEBOOKS]
+    numbers = [int(path.stem[:2]) for path in CHAPTERS]
     assert numbers, "there is no notebook"
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
@@ -124,6 +131,54 @@ def test_introduces_its_code_in_words(notebook):
     assert sum(introduced) >= 0.8 * len(introduced)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
 def test_is_small_enough_to_be_shown_by_code_hosts(path):
     assert path.stat().st_size < 2_000_000
+
+
+# exercises, solutions, glossary
+
+LINK = re.compile(r"\]\((?!https?:)([^)]+)\)")
+
+
+def prose(path):
+    """Return the Markdown of a notebook, its code and formulas left out."""
+    return "\n\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown")
+
+
+def exercises(path):
+    """Return the grades of a chapter's exercises, in order."""
+    part = re.search(r"^## Try it\n(.+?)^## ", prose(path), re.MULTILINE | re.DOTALL)[1]
+    found = re.findall(r"^(\d+)\. \*\*(\w+)\b", part, re.MULTILINE)
+    assert [int(number) for number, _ in found] == list(range(1, len(found) + 1)) and found, part
+    return [grade for _, grade in found]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name_of)
+def test_every_exercise_is_graded_and_solved(path):
+    grades = exercises(path)
+    assert set(grades) <= {"Predict", "Change", "Extend", "Research"}
+    solution = FOLDER / "solutions" / path.name
+    assert f"](solutions/{path.name})" in prose(path) and f"](../{path.name})" in prose(solution)
+    solved = re.findall(r"^## (\d+)\. (\w+)", prose(solution), re.MULTILINE)
+    assert solved == [(str(number), grade) for number, grade in enumerate(grades, 1)]
+
+
+def test_there_are_as_many_solutions_as_chapters():
+    assert [path.name for path in SOLUTIONS] == [path.name for path in CHAPTERS]
+
+
+@pytest.mark.parametrize("path", [*NOTEBOOKS, FOLDER / "glossary.md"], ids=lambda path: path.name)
+def test_every_link_leads_somewhere(path):
+    text = path.read_text("utf-8") if path.suffix == ".md" else prose(path)
+    for target in LINK.findall(text):
+        file, _, anchor = target.partition("#")
+        place = path.parent / file if file else path
+        assert place.exists(), target
+        if anchor:
+            assert f'<a id="{anchor}">' in place.read_text("utf-8"), target
+
+
+def test_the_glossary_is_in_alphabetical_order():
+    terms = re.findall(r'^<a id="[\w-]+"></a>\*\*(.+?)\*\*', (FOLDER / "glossary.md").read_text("utf-8"), re.MULTILINE)
+    assert len(terms) > 100 and terms == sorted(terms, key=str.lower)

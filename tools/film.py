@@ -29,9 +29,10 @@ SOON = (0, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 320)  # batches befo
 
 
 def moments(epochs, batches):
-    """Return after how many training batches pictures are taken: often at first, then twice an epoch, then once."""
-    halves = [round(batches * half / 2) for half in range(2, 11)]
-    return sorted({*SOON, *halves, *range(6 * batches, epochs * batches, batches)})
+    """Return after how many training batches pictures are taken: often at first, and where the plane opens."""
+    opens = [round(batches * (1.5 + tenth / 10)) for tenth in range(11)]
+    halves = [round(batches * half / 2) for half in (2, *range(6, 11))]
+    return sorted({*SOON, *opens, *halves, *range(6 * batches, epochs * batches, batches)})
 
 
 def plane():

@@ -20,7 +20,8 @@ run: $(READY)  ## execute every notebook; the results go to build/
 	$(BIN)/python tools/run.py
 
 lab: $(READY)  ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
+	$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=. --FileContentsManager.preferred_dir=notebooks \
+		$(if $(filter 0,$(shell id -u)),--allow-root)
 
 test: $(READY)  ## every test, and every notebook against its committed output, with the shipped weights
 	RETRAIN=0 OMP_NUM_THREADS=1 $(BIN)/pytest $(ALONGSIDE) -m "not browser"

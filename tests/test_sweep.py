@@ -90,6 +90,7 @@ def test_a_model_that_encodes_and_decodes_is_scored_and_no_other(tiny, monkeypat
     [(model, mnist, classifier)] = asked
     assert isinstance(model, CAE) and mnist is tiny and isinstance(classifier, CNN)
     assert "neighbours" not in sweep.train_again("tiny")
+    assert "neighbours" not in sweep.train_again("squeeze", epochs=2)  # a changed one is compared by its loss
 
 
 def test_a_function_that_no_module_holds_and_weights_that_are_not_there_are_named():
@@ -172,7 +173,7 @@ def test_a_vae_samples_its_prior_and_an_autoencoder_what_its_codes_are_like():
 
 @pytest.fixture
 def planned(monkeypatch):
-    runs = [{"name": "a", "seed": seed} for seed in range(4)] + [{"name": "a", "seed": 0, "size": 2}]
+    runs = [{"name": "a", "seed": seed} for seed in range(4)] + [{"name": "a", "seed": 0, "sizes": [2, 3]}]
     monkeypatch.setattr(sweep, "RUNS", runs)
     return runs
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
+from PIL import Image, ImageChops
 
 ROOT = Path(__file__).parents[1]
 
@@ -156,6 +157,17 @@ def test_a_folder_s_notebooks_run_in_it_and_are_named_with_it(house, tmp_path):
 def test_run_refuses_a_name_that_no_notebook_has(house):
     done = start(house[0], "09")
     assert done.returncode == 1 and "no notebook" in done.stderr
+
+
+# tools/film.py
+
+
+def test_the_film_of_the_learning_moves_and_is_small_enough_to_be_shown():
+    path = ROOT / "docs" / "learning.webp"
+    assert path.stat().st_size <= 1_500_000
+    with Image.open(path) as film:
+        first, last = (film.seek(number) or film.convert("RGB") for number in (0, film.n_frames - 1))
+    assert film.n_frames >= 30 and ImageChops.difference(first, last).getbbox()
 
 
 # Makefile

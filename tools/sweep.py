@@ -42,6 +42,18 @@ TABLE = Path(__file__).resolve().parents[1] / "models" / "repeats.json"
 RUNS = [
     *({"name": name, "seed": seed} for name in ("cnn_classifier", "cae", "vae", "conv_vae") for seed in (0, 1, 2)),
     *({"name": "cae", "seed": 0, "latent_dim": size, "epochs": 4} for size in (2, 4, 8, 16, 32, 64)),
+    # what lies between vae_textbook and vae, one change after the other, each for five epochs on its own schedule
+    *(
+        {"name": "vae_textbook", "seed": seed, "epochs": 5, "encoder": encoder, "decoder": decoder, "activation": act}
+        for encoder, decoder, act in (
+            ([400], [400], "ReLU"),
+            ([512], [512], "SiLU"),
+            ([1344], [1344], "SiLU"),  # as many parameters as `vae` has
+            ([400] * 3, [400] * 4, "ReLU"),
+            ([512] * 3, [512] * 4, "SiLU"),
+        )
+        for seed in (0, 1, 2)
+    ),
 ]
 
 SMALLEST = 0.06  # the smallest cluster, as a share of all codes: a digit has about a tenth
@@ -51,8 +63,8 @@ def train_again(name, seed=0, **changes):
     """Fit the model stored as NAME.pt once more by its own recipe, from `seed`, with `changes` to config or settings.
 
     Its own seed without changes is the stored model itself. Returns one row: name, seed, the changes, test_NAME for the
-    loss and each metric, the `scores` of a model that encodes and decodes, the number of parameters, the seconds spent
-    in training and the whole history.
+    loss and each metric, without changes also the `scores` of a model that encodes and decodes, the number of
+    parameters, the seconds spent in training and the whole history.
     """
     stored = read_recipe(name)
     mnist = load_mnist(pick_device())
@@ -74,7 +86,7 @@ def train_again(name, seed=0, **changes):
         history = fit(model, loss, mnist.train, mnist.valid, **settings | {"seed": seed})
     metrics = {"loss": loss} | {metric.__name__: metric for metric in settings["metrics"]}
     scored = {}
-    if hasattr(model, "encode") and hasattr(model, "decode"):
+    if not changes and hasattr(model, "encode") and hasattr(model, "decode"):
         classifier, _ = load("cnn_classifier", models.CNN, mnist.test.x.device)
         with joblib.parallel_config(backend="sequential"):  # this process is one part of a sweep already
             scored = scores(model, mnist, classifier)
@@ -202,7 +214,7 @@ def store(row):
 
 def _identity(run):
     """Return what identifies a run or its row: the value of every setting that some run changes."""
-    return tuple(run.get(key) for key in sorted({key for run in RUNS for key in run}))
+    return tuple(json.dumps(run.get(key)) for key in sorted({key for run in RUNS for key in run}))
 
 
 def main(arguments=None):

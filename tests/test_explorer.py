@@ -1,5 +1,6 @@
 """The explorer without a browser: in Python alone, then in a real kernel, spoken to as a browser would."""
 
+import contextlib
 import copy
 import gc
 import json
@@ -166,7 +167,8 @@ def test_many_points_are_thinned_and_bad_input_is_named():
 )
 def test_more_than_two_dimensions_lie_on_a_map(places):
     deep = VAE(latent_dim=5)
-    explorer = LatentExplorer(deep, x, y, classifier, places)
+    with contextlib.nullcontext() if places is None else pytest.warns(UserWarning, match="the way back from a map"):
+        explorer = LatentExplorer(deep, x, y, classifier, places)
     explorer.z = (1, 2, 3, 4, 5)  # off the plane: shown where it projects to, decoded as it is
     assert explorer.z == (1, 2, 3, 4, 5) and explorer.space.code(explorer.xy) == explorer.z
     assert (
@@ -254,7 +256,9 @@ def test_one_question_transforms_its_place_once(explorer, monkeypatch):
     assert len(transformed) == 1 and explorer.z == explorer.space.code((0.25, -0.75))
 
 
-def test_atlas_is_what_torch_decodes_at_the_middles_of_its_tiles(explorer):
+def test_atlas_is_what_torch_decodes_at_the_middles_of_its_tiles():
+    with pytest.warns(UserWarning, match="the way back from a map"):
+        explorer = LatentExplorer(model, x, y, classifier, torch.rand(200, 2))
     left, right, bottom, top = explorer.bounds
     side = explorer.tiles
     row, column = 5, 20

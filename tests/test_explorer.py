@@ -248,6 +248,29 @@ def test_a_saved_file_shows_what_the_browser_shows_now(explorer, tmp_path):
     explorer.smooth = False
 
 
+def test_a_page_decodes_what_it_can_and_the_parts_are_weighed(tmp_path):
+    explorer = LatentExplorer(model, x, y, classifier)
+    assert not explorer.missing and not explorer.atlas and not explorer.neighbours  # no tiles where there are networks
+    parts = explorer.save_html(tmp_path / "explorer.html")
+    assert parts.keys() >= {"decoder", "classifier", "encoder", "images", "points"}
+    assert sum(parts.values()) == (tmp_path / "explorer.html").stat().st_size
+    message = sum(len(value) for value in explorer.get_state().values() if isinstance(value, bytes))
+    assert message <= sum(parts.values())
+
+
+def test_what_the_page_cannot_run_is_told_and_shown_as_tiles(tmp_path):
+    net = torch.nn.Sequential(torch.nn.Linear(2, 784), torch.nn.PReLU(), torch.nn.Unflatten(1, (1, 28, 28)))
+    odd = copy.deepcopy(model)
+    odd.decoder = net
+    with pytest.warns(UserWarning, match=r"cannot run the decoder \(PReLU\)"):
+        explorer = LatentExplorer(odd, x, y, classifier)
+    assert explorer.missing == {"decoder": "PReLU"} and explorer.atlas and explorer.neighbours
+    assert not explorer.decoder and not explorer.encoder and not explorer.classifier
+    explorer.save_html(tmp_path / "explorer.html")
+    page = (tmp_path / "explorer.html").read_text()
+    assert "blended" in page and '"parts": ["plane", "readout"]' in page
+
+
 def test_one_question_transforms_its_place_once(explorer, monkeypatch):
     transformed, inverse = [], explorer.space.projection.inverse_transform
     count = lambda xy: transformed.append(xy) or inverse(xy)  # noqa: E731

@@ -377,6 +377,25 @@ def test_python_moves_the_ring_and_sees_the_pins(jupyter):
     assert not jupyter.problems
 
 
+def test_the_page_and_the_kernel_show_the_same(jupyter):
+    jupyter.evaluate("window.both = []; addEventListener('lx-frame', ({ detail }) => window.both.push(detail))")
+    for k in range(12):
+        lab.point(jupyter, 0.08 + 0.075 * k, 0.9 - 0.07 * k)
+        live(jupyter)
+    frames = jupyter.evaluate(
+        "window.both.filter(f => f.pixels).map(f => ({ ...f, pixels: [...f.pixels], neighbour: 0 }))"
+    )
+    live_ones = {tuple(frame["xy"]): frame for frame in frames if frame["live"]}
+    pairs = [(frame, live_ones[tuple(frame["xy"])]) for frame in frames if tuple(frame["xy"]) in live_ones]
+    pairs = [(ours, its) for ours, its in pairs if not ours["live"] and ours["exact"]]
+    assert len(pairs) >= 10
+    for ours, its in pairs:
+        assert max(abs(a - b) for a, b in zip(ours["pixels"], its["pixels"])) <= 1
+        assert ours["probs"] == pytest.approx(its["probs"], abs=0.002)
+        assert ours["prior"] == pytest.approx(its["prior"], abs=1e-3)
+    assert not jupyter.problems
+
+
 def test_a_drawn_digit_is_read_and_placed(jupyter):
     jupyter.locator(".lx-paper").scroll_into_view_if_needed()
     box = jupyter.locator(".lx-paper").bounding_box()
@@ -386,6 +405,10 @@ def test_a_drawn_digit_is_read_and_placed(jupyter):
     jupyter.mouse.up()
     jupyter.wait_for_selector(".lx-verdict:has-text('Looks like')")
     assert pixels(jupyter, ".lx-figure .lx-thumbnail").max() == 255
+    bars = jupyter.locator(".lx-found .lx-bar").evaluate_all(
+        "bars => bars.map(bar => +bar.style.transform.slice(7, -1))"
+    )
+    assert sum(bars) == pytest.approx(1, abs=1e-3)
     assert jupyter.locator(".lx-cloud:not([hidden])").count() == 1  # on its own explorer's plane, not on the other's
     jupyter.get_by_role("button", name="clear", exact=True).click()
     jupyter.wait_for_function("!document.querySelector('.lx-cloud:not([hidden])')")

@@ -94,7 +94,7 @@ async function createExact(model, preview) {
         prior: model.get("prior") ? z.reduce((sum, value) => sum - 0.5 * (value * value + Math.log(2 * Math.PI)), 0) : null,
         neighbour: digit(nearest(z, 1)[0]),
       };
-      return { ...frame, asked, note: `page \u00b7 ${Math.round(performance.now() - asked)} ms` };
+      return { ...frame, asked, note: undefined, took: performance.now() - asked };
     },
 
     picture: (xy) => draw(codeOf(xy)),

@@ -7,7 +7,8 @@
 /**
  * @typedef {{ shape: [number, number], bits: number }} Weights rows and columns; 32 bits, or those of a rounded weight
  * @typedef {{ op: string, from: number[], shape: number[], input: number[], weights: Weights[], [setting: string]: any }} Step
- * @typedef {(input: ArrayLike<number>) => Float32Array[]} Net its results are overwritten by the next call
+ * @typedef {Float32Array<ArrayBufferLike>} Values
+ * @typedef {(input: ArrayLike<number>) => Values[]} Net its results are overwritten by the next call
  */
 
 /**
@@ -35,6 +36,7 @@ export function createNet(buffer) {
   const runs = steps.map((step) => OPS[step.op](step, ...(step.weights ?? []).map((weights) => unpack(weights, take))));
   return (input) => {
     if (input.length !== size) throw new Error(`a network takes ${size} numbers, not ${input.length}`);
+    /** @type {Values[]} */
     const values = [Float32Array.from(input)];
     runs.forEach((run, k) => values.push(run(...steps[k].from.map((value) => values[value]))));
     return results.map((value) => values[value]);
@@ -69,9 +71,9 @@ function unpack({ shape: [rows, width], bits }, take) {
 /**
  * Multiply a, (rows, depth), by b, (depth, columns), into out. Blocks of four rows and two columns: eight sums stay in
  * registers, and what is loaded is used twice or four times. `rows` is a multiple of four.
- * @param {Float32Array} a
- * @param {Float32Array} b
- * @param {Float32Array} out
+ * @param {Values} a
+ * @param {Values} b
+ * @param {Values} out
  * @param {number} depth
  * @param {number} columns
  */
@@ -127,7 +129,7 @@ function multiply(a, b, out, depth, columns) {
 }
 
 /** A step on one number at a time. @param {(x: number, step: Step) => number} f */
-const each = (f) => (/** @type {Step} */ step) => (/** @type {Float32Array} */ x) => x.map((value) => f(value, step));
+const each = (f) => (/** @type {Step} */ step) => (/** @type {Values} */ x) => x.map((value) => f(value, step));
 
 /**
  * A step on windows of an image.
@@ -137,7 +139,7 @@ const each = (f) => (/** @type {Step} */ step) => (/** @type {Float32Array} */ x
  */
 const pool = (start, gather, end) => (/** @type {Step} */ { input: [channels, height, width], shape: [, rows, columns], kernel, stride }) => {
   const out = new Float32Array(channels * rows * columns);
-  return (/** @type {Float32Array} */ x) => {
+  return (/** @type {Values} */ x) => {
     let at = 0;
     for (let c = 0; c < channels; c++) {
       for (let i = 0; i < rows; i++) {
@@ -182,7 +184,7 @@ function erf(x) {
   return Math.sign(x) * (1 - poly * Math.exp(-x * x));
 }
 
-/** What a step does: from its settings and weights to the function that is run. @type {Record<string, (step: Step, ...weights: Float32Array[]) => (...values: Float32Array[]) => Float32Array>} */
+/** What a step does: from its settings and weights to the function that is run. @type {Record<string, (step: Step, ...weights: Values[]) => (...values: Values[]) => Values>} */
 const OPS = {
   linear({ shape: [count], input: [depth] }, weight, bias) {
     const out = new Float32Array(weight.length / depth);

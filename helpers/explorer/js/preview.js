@@ -10,7 +10,8 @@ import { PIXELS, bytes, clamp } from "./dom.js";
  * @property {boolean} [exact] is it computed in the page, and no blend?
  * @property {string} [device] that computed it, if live
  * @property {number} [delay] in ms, if live
- * @property {string} [note] where it comes from, if not
+ * @property {number} [took] in ms, if computed in the page
+ * @property {string} [note] what else there is to say
  * @property {number} asked in ms, when the pointer was there
  * @property {ArrayLike<number> | null} pixels 784 grey levels, null where nothing here can draw
  * @property {number[] | null} probs

@@ -43,7 +43,8 @@ export function createReadout(model, el, signal) {
 
   /** @param {import("./preview.js").Frame} frame */
   function showBadge(frame) {
-    badge.textContent = frame.live ? `live \u00b7 ${frame.device} \u00b7 ${Math.round(frame.delay ?? 0)} ms` : (frame.note ?? "");
+    const [where, time] = frame.live ? [`live \u00b7 ${frame.device}`, frame.delay] : ["page", frame.took];
+    badge.textContent = frame.note ?? `${where} \u00b7 ${Math.round(time ?? 0)} ms`;
     badge.classList.toggle("lx-live", frame.live);
     badge.classList.toggle("lx-exact", !!frame.exact);
   }

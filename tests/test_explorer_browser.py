@@ -10,6 +10,7 @@ from small import SETUP, classifier, model, x, y
 
 from helpers.explorer import LatentExplorer
 from helpers.explorer.static import link, script
+from helpers.models import VAE
 
 pytestmark = pytest.mark.browser
 
@@ -24,8 +25,18 @@ def page():
 
 
 @pytest.fixture(scope="module")
-def explorer():
-    return LatentExplorer(model, x, y, classifier)
+def explorer(request):
+    """An explorer of two dimensions, or of five on their PCA plane, sent to a code that lies off that plane."""
+    if getattr(request, "param", "z") == "z":
+        return LatentExplorer(model, x, y, classifier)
+    deep = VAE(latent_dim=5).eval()
+    deep.decoder[0].weight.data.mul_(8)
+    made = LatentExplorer(deep, x, y, classifier)
+    made.z = (0.1, 0.2, -0.1, 0.05, 0)
+    return made
+
+
+of_every_plane = pytest.mark.parametrize("explorer", ["z", "PCA"], indirect=True)
 
 
 # The script's logic, on an empty page
@@ -183,8 +194,11 @@ def pixels(page, selector=".lx-large"):
     return torch.tensor(lab.pixels(page, selector))
 
 
+@of_every_plane
 def test_saved_file_says_what_torch_says_at_any_place(saved, explorer):
     saved.wait_for_timeout(200)
+    there = explorer.space.query([explorer.xy]).pixels[0]
+    assert (pixels(saved) - there.int()).abs().max() <= 1
     for u, v in ((0.11, 0.17), (0.503, 0.497), (0.93, 0.31), (0.2, 0.98)):
         lab.point(saved, u, v)
         saved.wait_for_timeout(100)
@@ -201,6 +215,7 @@ def test_saved_file_says_what_torch_says_at_any_place(saved, explorer):
         assert abs(float(said[3].removesuffix(" nats")) - prior) <= 0.006
 
 
+@of_every_plane
 def test_saved_pad_reads_places_and_decodes_as_python_does(saved, explorer):
     box = saved.locator(".lx-paper").bounding_box()
     saved.mouse.move(box["x"] + 60, box["y"] + 40)

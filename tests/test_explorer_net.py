@@ -14,7 +14,8 @@ from helpers.checkpoints import load
 from helpers.data import load_mnist
 from helpers.explorer.space import prepare
 from helpers.explorer.static import HERE
-from helpers.explorer.weights import CLOSE, Unknown, pack
+from helpers.explorer.steps import Unknown
+from helpers.explorer.weights import CLOSE, pack
 from helpers.latent import encode
 from helpers.models import CAE, CNN, VAE, ConvVAE, DeepCAE, Judge, eval_mode
 

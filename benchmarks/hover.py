@@ -234,7 +234,11 @@ def compute_rows():
             packed = base64.b64encode(pack(model, method, examples)).decode()
             code = COMPUTE.replace("SIZE", str(examples[0].numel()))
             times = page.evaluate(code, [script("net.js"), packed])
-            yield Row(f"explorer: {name} in the page", f"{quantile(times, 0.5):.1f} ms (p50)", f"<= {target}")
+            yield Row(
+                f"explorer: {name} in the page",
+                f"{times[0]:.1f} (shortest), {quantile(times, 0.5):.1f} ms (p50)",
+                f"<= {target}",
+            )
 
 
 def canvas_rate():

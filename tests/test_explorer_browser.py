@@ -256,9 +256,11 @@ def test_a_damaged_page_says_so(page, explorer, tmp_path):
     changed = whole[:weights] + ("A" if whole[weights] != "A" else "B") + whole[weights + 1 :]
     assert "the networks in this page are damaged" in damaged(page, changed, tmp_path / "a.html")
     points = whole.index('"points": "') + 200
-    assert "This page is damaged" in damaged(page, whole[:points] + "~~~" + whole[points + 3 :], tmp_path / "b.html")
-    for share in (0.3, 0.6, 0.9, 0.999):
-        damaged(page, whole[: int(share * len(whole))], tmp_path / "c.html")
+    assert "This page cannot be shown" in damaged(
+        page, whole[:points] + "~~~" + whole[points + 3 :], tmp_path / "b.html"
+    )
+    for end in (whole.index(".lx-plane"), len(whole) // 3, len(whole) - 1000):
+        damaged(page, whole[:end], tmp_path / "c.html")
         page.locator("#status").wait_for(state="visible", timeout=5000)
         assert "cut short" in page.locator("#status").inner_text()
     assert "cut short" not in damaged(page, whole, tmp_path / "d.html")

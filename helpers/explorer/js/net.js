@@ -129,7 +129,13 @@ function multiply(a, b, out, depth, columns) {
 }
 
 /** A step on one number at a time. @param {(x: number, step: Step) => number} f */
-const each = (f) => (/** @type {Step} */ step) => (/** @type {Values} */ x) => x.map((value) => f(value, step));
+const each = (f) => (/** @type {Step} */ step) => {
+  const out = new Float32Array(step.shape.reduce((a, b) => a * b));
+  return (/** @type {Values} */ x) => {
+    for (let k = 0; k < out.length; k++) out[k] = f(x[k], step);
+    return out;
+  };
+};
 
 /**
  * A step on windows of an image.

@@ -24,8 +24,9 @@ def chart(space: LatentSpace) -> tuple[dict[str, Any], dict[str, str]]:
     bounds = [float(m + side * half) for m in middle for side in (-1, 1)]
     digits, labels = place_labels(places, space.y, room=0.11 * half)
     middles = _tile_middles(bounds)
-    seen = space.predict(space.projection.inverse_transform(middles), middles)
-    traits, missing = carry(space, order)
+    codes = space.projection.inverse_transform(middles)
+    seen = space.predict(codes, middles)
+    traits, missing = carry(space, order, codes)
     if not traits["decoder"]:
         traits |= {"atlas": seen.pixels.numpy().tobytes(), "neighbours": seen.neighbours.numpy().tobytes()}
     return traits | {

@@ -17,11 +17,11 @@ from torch.fx.passes.shape_prop import ShapeProp
 from helpers.explorer.space import LatentSpace, to_pixels
 from helpers.explorer.steps import Unknown, fold, rows_of, step_of
 
-BITS = (12, 14, 16)  # of a rounded weight: the fewest that leave the network's results as they are
+BITS = (12, 13, 14, 16)  # of a rounded weight: the fewest that leave the network's results as they are
 SHORT = 8_192  # weights, from which on they are rounded
 MOST = 6_000_000  # weights, about 8 MB
 HELD = 1_000  # training images in a page
-EXAMPLES = 256  # of them, to see what rounding does
+EXAMPLES = 256  # images, and places all over the plane, on which rounding is tried besides the held codes
 
 
 def pack(model: nn.Module, method: str, examples: Tensor) -> bytes:
@@ -88,7 +88,7 @@ def _shape(node):
 
 
 def _same_pixels(a, b):
-    return (a - b).abs().max() <= 0.7 / 255  # below 1, no rounded grey level differs by more than 1
+    return (a - b).abs().max() <= 0.95 / 255  # below 1, no rounded grey level differs by more than 1
 
 
 def _same_probabilities(a, b):
@@ -140,18 +140,19 @@ def _packed(rows: Tensor, bits: int) -> tuple[dict[str, Any], bytes]:
     return {"shape": shape, "bits": bits}, b"".join(part.tobytes() for part in parts)
 
 
-def carry(space: LatentSpace, order: Tensor) -> tuple[dict[str, Any], dict[str, str]]:
+def carry(space: LatentSpace, order: Tensor, plane: Tensor) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the explorer's traits that let a page compute by itself, and for each that is empty what it cannot run.
 
-    The page holds the first HELD of the images `order`: among them it looks for the nearest.
+    The page holds the first HELD of the images `order`: among them it looks for the nearest. `plane`, (n, latent_dim),
+    are codes from all over the plane, where it must draw as the decoder does.
     """
     model, classifier = (copy.deepcopy(net).cpu() if net else None for net in (space.model, space.classifier))
     held = order[:HELD].to(space.device)
     x, codes = space.x[held].cpu(), space.codes[held].cpu()
     wanted = {
-        "decoder": (model, "decode", codes),
-        "classifier": (classifier, "forward", x),
-        "encoder": (model, "encode", x),
+        "decoder": (model, "decode", torch.cat([codes, plane[:: max(1, len(plane) // EXAMPLES)]])),
+        "classifier": (classifier, "forward", x[:EXAMPLES]),
+        "encoder": (model, "encode", x[:EXAMPLES]),
     }
     found: dict[str, Any] = dict.fromkeys(wanted, b"")
     missing = {}
@@ -159,7 +160,7 @@ def carry(space: LatentSpace, order: Tensor) -> tuple[dict[str, Any], dict[str, 
         try:
             if space.projection.plane is None:
                 raise Unknown("the way back from a map to codes")
-            found[name] = pack(net, method, examples[:EXAMPLES]) if net else b""
+            found[name] = pack(net, method, examples) if net else b""
         except Unknown as error:
             missing[name] = str(error)
     if "decoder" in missing or "classifier" in missing:

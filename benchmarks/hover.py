@@ -103,11 +103,21 @@ DRAWN = """() => {
 # In the page: note every pointer move and, for every frame, when it was asked for and when it had been painted.
 WATCH = """() => {
     const seen = (window.seen = { moves: [], frames: [] });
-    const painted = (note) => requestAnimationFrame(() => {
-        const channel = new MessageChannel();
-        channel.port1.onmessage = () => note(performance.now());
-        channel.port2.postMessage(0);
+    // What is drawn while a frame is made is painted with it, what comes in between with the next one.
+    const next = requestAnimationFrame;
+    let making = false;
+    window.requestAnimationFrame = (work) => next((time) => {
+        making = true;
+        try { work(time); } finally { making = false; }
     });
+    const painted = (note) => {
+        const later = () => {
+            const channel = new MessageChannel();
+            channel.port1.onmessage = () => note(performance.now());
+            channel.port2.postMessage(0);
+        };
+        making ? later() : next(later);
+    };
     const note = () => seen.moves.push(performance.now());
     addEventListener("pointermove", note, { capture: true });
     addEventListener("lx-frame", ({ detail }) => {

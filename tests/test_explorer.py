@@ -1,5 +1,6 @@
 """The explorer without a browser: in Python alone, then in a real kernel, spoken to as a browser would."""
 
+import contextlib
 import copy
 import gc
 import json
@@ -168,7 +169,8 @@ def test_many_points_are_thinned_and_bad_input_is_named():
 )
 def test_more_than_two_dimensions_lie_on_a_map(places):
     deep = VAE(latent_dim=5)
-    explorer = LatentExplorer(deep, x, y, classifier, places)
+    with contextlib.nullcontext() if places is None else pytest.warns(UserWarning, match="the way back from a map"):
+        explorer = LatentExplorer(deep, x, y, classifier, places)
     explorer.z = (1, 2, 3, 4, 5)  # off the plane: shown where it projects to, decoded as it is
     assert explorer.z == (1, 2, 3, 4, 5) and explorer.space.code(explorer.xy) == explorer.z
     assert (
@@ -248,6 +250,29 @@ def test_a_saved_file_shows_what_the_browser_shows_now(explorer, tmp_path):
     explorer.smooth = False
 
 
+def test_a_page_decodes_what_it_can_and_the_parts_are_weighed(tmp_path):
+    explorer = LatentExplorer(model, x, y, classifier)
+    assert not explorer.missing and not explorer.atlas and not explorer.neighbours  # no tiles where there are networks
+    parts = explorer.save_html(tmp_path / "explorer.html")
+    assert parts.keys() >= {"decoder", "classifier", "encoder", "images", "points"}
+    assert sum(parts.values()) == (tmp_path / "explorer.html").stat().st_size
+    message = sum(len(value) for value in explorer.get_state().values() if isinstance(value, bytes))
+    assert message <= sum(parts.values())
+
+
+def test_what_the_page_cannot_run_is_told_and_shown_as_tiles(tmp_path):
+    net = torch.nn.Sequential(torch.nn.Linear(2, 784), torch.nn.PReLU(), torch.nn.Unflatten(1, (1, 28, 28)))
+    odd = copy.deepcopy(model)
+    odd.decoder = net
+    with pytest.warns(UserWarning, match=r"cannot run the decoder \(PReLU\)"):
+        explorer = LatentExplorer(odd, x, y, classifier)
+    assert explorer.missing == {"decoder": "PReLU"} and explorer.atlas and explorer.neighbours
+    assert not explorer.decoder and not explorer.encoder and not explorer.classifier
+    explorer.save_html(tmp_path / "explorer.html")
+    page = (tmp_path / "explorer.html").read_text()
+    assert "blended" in page and '"parts": ["plane", "readout"]' in page
+
+
 def test_one_question_transforms_its_place_once(explorer, monkeypatch):
     transformed, inverse = [], explorer.space.projection.inverse_transform
     count = lambda xy: transformed.append(xy) or inverse(xy)  # noqa: E731
@@ -256,7 +281,9 @@ def test_one_question_transforms_its_place_once(explorer, monkeypatch):
     assert len(transformed) == 1 and explorer.z == explorer.space.code((0.25, -0.75))
 
 
-def test_atlas_is_what_torch_decodes_at_the_middles_of_its_tiles(explorer):
+def test_atlas_is_what_torch_decodes_at_the_middles_of_its_tiles():
+    with pytest.warns(UserWarning, match="the way back from a map"):
+        explorer = LatentExplorer(model, x, y, classifier, torch.rand(200, 2))
     left, right, bottom, top = explorer.bounds
     side = explorer.tiles
     row, column = 5, 20

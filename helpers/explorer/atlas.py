@@ -1,18 +1,22 @@
-"""What the view is given once: the points to draw, and the whole plane decoded, tile by tile."""
+"""What the view is given once: the points to draw, and the whole plane looked at, tile by tile."""
 
 from typing import Any
 
 import torch
 
 from helpers.explorer.space import LatentSpace
+from helpers.explorer.weights import carry
 from helpers.plots import place_labels
 
 SHOWN = 5_000  # points drawn; more only hide each other
 TILES = 32  # decoded images along each side
 
 
-def chart(space: LatentSpace) -> dict[str, Any]:
-    """Return the points, labels, bounds and atlas of a `LatentSpace` as the explorer's traits of these names."""
+def chart(space: LatentSpace) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what the view needs of a `LatentSpace` as the explorer's traits, and what of them is missing, and why.
+
+    Where the page decodes by itself, it gets no pictures of the tiles.
+    """
     places = space.places.cpu()
     order = torch.randperm(len(places), generator=torch.Generator().manual_seed(0))[:SHOWN]
     low, high = (torch.quantile(places[order], q, dim=0) for q in (0.002, 0.998))
@@ -20,16 +24,18 @@ def chart(space: LatentSpace) -> dict[str, Any]:
     bounds = [float(m + side * half) for m in middle for side in (-1, 1)]
     digits, labels = place_labels(places, space.y, room=0.11 * half)
     middles = _tile_middles(bounds)
-    seen = space.predict(space.projection.inverse_transform(middles), middles)
-    return {
+    codes = space.projection.inverse_transform(middles)
+    seen = space.predict(codes, middles)
+    traits, missing = carry(space, order, codes)
+    if not traits["decoder"]:
+        traits |= {"atlas": seen.pixels.numpy().tobytes(), "neighbours": seen.neighbours.numpy().tobytes()}
+    return traits | {
         "points": places[order].numpy().astype("<f4").tobytes(),
         "digits": space.y[order].byte().numpy().tobytes(),
         "centres": [[digit, label] for digit, label in zip(digits, labels.tolist())],
         "bounds": bounds,
-        "atlas": seen.pixels.numpy().tobytes(),
         "facts": seen.facts.numpy().astype("<f4").tobytes(),
-        "neighbours": seen.neighbours.numpy().tobytes(),
-    }
+    }, missing
 
 
 def _tile_middles(bounds):

@@ -1,7 +1,8 @@
 """From codes to places on a plane and back: what lets one explorer show a latent space of any dimension.
 
 A projection takes codes, (n, d), to places, (n, 2), by `transform`, and back by `inverse_transform`; `spread` is the
-covariance on the plane, (2, 2), of a Gaussian code. It works on the CPU, where a place comes from and where it is read.
+covariance on the plane, (2, 2), of a Gaussian code, and `plane` what a page needs to do the same, None where it cannot.
+It works on the CPU, where a place comes from and where it is read.
 """
 
 import torch
@@ -14,6 +15,9 @@ class IdentityProjection:
     """The plane of codes that have two dimensions to begin with."""
 
     name = "z"
+
+    def __init__(self):
+        self.plane: list | None = []  # nothing: a place is a code
 
     def transform(self, codes: Tensor) -> Tensor:
         return codes
@@ -34,6 +38,7 @@ class PCAProjection:
         pca = PCA(2).fit(codes.double().numpy())
         self.mean = torch.from_numpy(pca.mean_).float()  # (d,)
         self.axes = torch.from_numpy(pca.components_).float()  # (2, d)
+        self.plane: list | None = [self.mean.tolist(), *self.axes.tolist()]
 
     def transform(self, codes: Tensor) -> Tensor:
         return (codes.to(self.mean) - self.mean) @ self.axes.T
@@ -53,6 +58,7 @@ class NeighbourProjection:
     """
 
     name = "map"
+    plane: list | None = None  # a page would need every code
 
     def __init__(self, codes: Tensor, places: Tensor, neighbours: int = 8):
         def blend(source, target):

@@ -213,7 +213,8 @@ def prepare(strokes: Tensor, faintest: float = 0.05) -> Tensor | None:
 def _start(mass):
     """Return where a line of pixels with this mass must start for its centre of mass to lie in the middle."""
     middle = float((mass * torch.arange(len(mass), device=mass.device)).sum() / mass.sum())
-    return min(max(round(SIDE / 2 - middle), 0), SIDE - len(mass))  # a long tail must still fit
+    start = math.floor(SIDE / 2 - middle + 0.499)  # rounded; half-way, where the last bit would decide, always down
+    return min(max(start, 0), SIDE - len(mass))  # a long tail must still fit
 
 
 _alone = threading.Lock()

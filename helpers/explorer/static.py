@@ -76,22 +76,37 @@ def link(entry: Path) -> str:
 
 # The page
 
-BYTES = ("points", "digits", "atlas", "facts", "neighbours")
-FIXED = ("parts", "centres", "bounds", "tiles", "palette", "plane", "classes", "prior")
+RAW = ("points", "digits", "atlas", "facts", "neighbours", "codes")  # bytes as they are
+PACKED = ("decoder", "classifier", "encoder", "images")  # compressed already
+FIXED = ("centres", "bounds", "tiles", "palette", "plane", "classes", "prior", "projection", "anchor")
 MOVED = ("layers", "smooth", "xy", "pins")
 
 
-def page(explorer: Any) -> str:
-    """Return the HTML of an explorer as it is now: the widget's own script, and the state it would get from Python."""
-    packed = {name: base64.b64encode(gzip.compress(getattr(explorer, name), 9, mtime=0)).decode() for name in BYTES}
-    state = json.dumps({name: getattr(explorer, name) for name in FIXED + MOVED})
-    return Template((HERE / "js" / "page.html").read_text("utf-8")).substitute(
-        count=f"{explorer.tiles**2:,}",
+def page(explorer: Any) -> tuple[str, dict[str, int]]:
+    """Return the HTML of an explorer as it is now, and the bytes of each part of it.
+
+    It is the widget's own script, and the state that it would get from Python, the pad being part of it.
+    """
+    # Base 85: a sixteenth shorter than base 64, and nothing in it would end a string, or the element that holds it.
+    raw = {name: base64.b85encode(gzip.compress(getattr(explorer, name), 9, mtime=0)).decode() for name in RAW}
+    packed = {name: base64.b85encode(getattr(explorer, name)).decode() for name in PACKED}
+    parts = [*explorer.parts, *(["pad"] if explorer.encoder and "pad" not in explorer.parts else [])]
+    state = json.dumps({"parts": parts} | {name: getattr(explorer, name) for name in FIXED + MOVED})
+    text = Template((HERE / "js" / "page.html").read_text("utf-8")).substitute(
+        about=EXACT if explorer.decoder else BLENDED,
         style=style(),
         script=script("page.js"),
-        state=state.replace("<", "\\u003c"),  # nothing in it may end the element that holds it
-        packed=json.dumps(packed),
+        state=state.replace("<", "\\u003c"),
+        packed=json.dumps({"raw": raw, "packed": packed}),
     )
+    sizes = {name: len(content) for name, content in (packed | raw).items() if getattr(explorer, name)}
+    return text, sizes | {"script, style and the rest": len(text.encode()) - sum(sizes.values())}
+
+
+EXACT = """The networks came along, their weights rounded so far that no pixel differs by more than one of
+255 grey levels. The nearest digits are looked for among those that came along too, the first thousand of the points."""
+BLENDED = """Its digits are blended from those that were decoded when it was saved, for this page cannot run
+the networks. Exact ones, and a pad that reads a digit of your own, need the notebook and its kernel."""
 
 
 # The picture

@@ -1,6 +1,7 @@
 """The explorer and its panels as widgets: what Python and the browser both know of them."""
 
 import threading
+import warnings
 from pathlib import Path
 
 import torch
@@ -70,6 +71,7 @@ class LatentExplorer(Drawn):
 
     `explorer.z`, a tuple of floats, is the code on screen; set it to go there, observe it to follow the pointer.
     `explorer.history`, (pins, latent_dim), holds the codes that were pinned. `explorer.space` answers for any place.
+    The page decodes by itself; `explorer.missing`, {part: reason}, says what it cannot run, where that is anything.
     `explorer.close()` frees the networks and images; so does running its cell again, once that has made another.
     """
 
@@ -79,14 +81,25 @@ class LatentExplorer(Drawn):
     centres = List(Any()).tag(sync=True)  # [digit, [x, y]], where its label stands
     bounds = List(Any()).tag(sync=True)  # [left, right, bottom, top]
     tiles = Int(TILES).tag(sync=True)  # along each side of the three below, row by row from the top left
+    facts = Bytes().tag(sync=True)  # float32 (tiles, tiles, 12) at the middle of each tile, see space.Prediction
+    # What the page computes with, see weights.py; empty where it cannot
+    decoder = Bytes().tag(sync=True)
+    classifier = Bytes().tag(sync=True)
+    encoder = Bytes().tag(sync=True)
+    projection = List(Any()).tag(sync=True)  # the mean and the two axes of a PCA plane
+    codes = Bytes().tag(sync=True)  # float32 (held, latent_dim), of the first points
+    images = Bytes().tag(sync=True)  # uint8 (held, 784), compressed
+    anchor = List(Any()).tag(sync=True)  # a place, and the code set from Python that it stands for
+    # and what it blends, where it cannot
     atlas = Bytes().tag(sync=True)  # uint8 (tiles, tiles, 784), decoded at the middle of each tile
-    facts = Bytes().tag(sync=True)  # float32 (tiles, tiles, 12), see space.Prediction
     neighbours = Bytes().tag(sync=True)  # uint8 (tiles, tiles, 784), the training images with the nearest codes
     palette = List(Unicode(), list(PALETTE)).tag(sync=True)
     plane = Unicode().tag(sync=True)  # what the two axes are: "z", "PCA" or "map"
     classes = Bool().tag(sync=True)  # is there a classifier?
     prior = Bool().tag(sync=True)  # is there a prior?
-    instant = Bool(True, help="Blend tiles while Python decodes; False shows exact frames only.").tag(sync=True)
+    instant = Bool(True, help="Show what the page finds while Python decodes; False shows Python's frames only.").tag(
+        sync=True
+    )
     smooth = Bool(False, help="Blur the digit's pixels into each other.").tag(sync=True)
     # The browser says where it is with every question; an echo would arrive late and pull the ring back.
     xy = Coordinates((0.0, 0.0)).tag(sync=True, echo_update=False)
@@ -109,8 +122,12 @@ class LatentExplorer(Drawn):
         self._space = space = LatentSpace(model, x, y, classifier, places)
         self._repr = f"LatentExplorer({type(model).__name__}, {len(x):,} images)"
         self.moving = threading.RLock()
+        found, self.missing = chart(space)
+        if self.missing:
+            parts = "; ".join(f"the {part} ({reason})" for part, reason in self.missing.items())
+            warnings.warn(f"the browser needs Python, for it cannot run {parts}", stacklevel=2)
         super().__init__(
-            **chart(space),
+            **found,
             plane=space.projection.name,
             classes=classifier is not None,
             prior=space.has_prior,
@@ -137,9 +154,14 @@ class LatentExplorer(Drawn):
         """The codes of the pinned places, (pins, latent_dim), in the order they were pinned."""
         return torch.tensor([self.space.code(xy) for xy in self.pins]).reshape(-1, self.space.dimension)
 
-    def save_html(self, path: str | Path) -> None:
-        """Write the explorer as one HTML file that needs neither Python nor a network; what it shows is the atlas."""
-        Path(path).write_text(page(self), "utf-8")
+    def save_html(self, path: str | Path) -> dict[str, int]:
+        """Write the explorer as one HTML file that needs neither Python nor a network.
+
+        Returns how many bytes each part of it takes, {part: bytes}: networks, training digits, the points and the rest.
+        """
+        text, parts = page(self)
+        Path(path).write_text(text, "utf-8")
+        return parts
 
     def close(self) -> None:
         """Remove the explorer and its panels from the screen, and free networks, images and codes."""
@@ -170,7 +192,9 @@ class LatentExplorer(Drawn):
     @observe("z")
     def _z_moved(self, change):
         if self.z != self.space.code(self.xy):
-            self.xy = self.space.place(self.z)
+            xy = self.space.place(self.z)
+            self.anchor = [*xy, *self.z] if self.projection else []
+            self.xy = xy
 
     @observe("xy")
     def _xy_moved(self, change):

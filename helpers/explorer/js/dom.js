@@ -55,6 +55,22 @@ export function follow(model, event, listener, signal) {
 }
 
 /**
+ * Return what asks for `work`: it is done once, before the next frame is painted, however often it was asked for.
+ * @param {() => void} work
+ * @param {AbortSignal} signal
+ */
+export function nextFrame(work, signal) {
+  let asked = 0;
+  signal.addEventListener("abort", () => cancelAnimationFrame(asked));
+  return () => {
+    asked ||= requestAnimationFrame(() => {
+      asked = 0;
+      work();
+    });
+  };
+}
+
+/**
  * What draws on a canvas.
  * @param {HTMLCanvasElement} canvas
  * @param {CanvasRenderingContext2DSettings} [settings]

@@ -2,19 +2,19 @@
 //
 // Its state, besides what Python sent:
 //   xy               where we are; the pointer sets it here, Python may set it there
-//   frame            what is on screen: blended here at once, exact when the kernel's answer for the same place is in
-//   pins, path       what is pinned, the places between; strip: their exact images
+//   frame            what is on screen: found here in the same frame, and again when the kernel's answer for it is in
+//   pins, path       what is pinned, the places between; strip: the kernel's images of them
 //   layers           what the plane shows; its buttons set it here, Python may set it there
-//   drawing, drawn   the pad's strokes, and what the kernel made of them
+//   drawing, drawn   the pad's strokes, and what was made of them, here and by the kernel
 // None of it goes through save_changes: the kernel hears of it in messages that always get a reply.
 
-import { bytes, create, follow } from "./dom.js";
+import { bytes, create, follow, nextFrame } from "./dom.js";
 import { createSwitches } from "./layers.js";
 import { createLink } from "./link.js";
+import { localOf } from "./local.js";
 import { createPad } from "./pad.js";
 import { createStrip } from "./pins.js";
 import { createPlane } from "./plane.js";
-import { previewOf } from "./preview.js";
 import { createReadout } from "./readout.js";
 
 /** @typedef {import("./dom.js").Model} Model */
@@ -44,10 +44,10 @@ const UNPACK = {
  * Ask the kernel, for all views of a model; return what ends it.
  * @param {{ model: Model }} context
  */
-function initialize({ model }) {
+async function initialize({ model }) {
   if (model.get("explorer")) return () => {}; // a panel: the explorer it shows does the asking
   const stop = new AbortController();
-  const preview = previewOf(model);
+  const local = await localOf(model);
   /** @type {import("./link.js").Link[]} */
   const links = [];
 
@@ -77,7 +77,7 @@ function initialize({ model }) {
       show(reply, found && { ...found, inFlight: link.inFlight });
     }
     links.push(link);
-    if (!model.send) return; // a saved page: the preview is all there is
+    if (!model.send) return; // a saved page: there is nobody to ask
     follow(model, "msg:custom", receive, stop.signal);
     follow(model, `change:${name}`, () => link.ask(ask()), stop.signal);
     if (model.get(name)) link.ask(ask());
@@ -85,19 +85,30 @@ function initialize({ model }) {
 
   /** @param {string | undefined} text */
   const note = (text) => model.set("frame", { ...model.get("frame"), live: false, note: text });
-  const look = () => model.get("instant") !== false && model.set("frame", preview.at(model.get("xy")));
-  follow(model, "change:xy", look, stop.signal);
+  const look = () => {
+    if (model.get("instant") === false) return;
+    const [frame, xy] = [model.get("frame"), model.get("xy")];
+    if (frame?.live && String(frame.xy) === String(xy)) return; // Python was faster, and has the last word
+    model.set("frame", { ...local.at(xy), ...(local.problem && { note: local.problem }) });
+  };
+  const read = () => {
+    const drawn = local.read?.(model.get("drawing"));
+    if (drawn) model.set("drawn", drawn.empty ? null : drawn);
+    else if (!model.send) model.set("drawn", { error: local.problem ?? "This page cannot read: it needs the notebook" });
+  };
+  follow(model, "change:xy", nextFrame(look, stop.signal), stop.signal);
+  follow(model, "change:drawing", nextFrame(read, stop.signal), stop.signal);
   look();
 
   connect("xy", {
     ask: () => ({ kind: "query", xy: model.get("xy") }),
     show(reply, frame) {
       if (!frame) return note(reply.error);
-      // An answer for a place the pointer has left is older than the blend on screen.
+      // An answer for a place the pointer has left is older than the frame on screen.
       const here = model.get("xy");
       if (model.get("instant") === false || (frame.xy[0] === here[0] && frame.xy[1] === here[1])) model.set("frame", frame);
     },
-    lost: () => note("preview \u00b7 Python is busy or gone"),
+    lost: () => note(`${local.problem ?? (local.exact ? "page" : "preview")} \u00b7 Python is busy or gone`),
   });
   let asked = [];
   connect("path", {
@@ -108,8 +119,11 @@ function initialize({ model }) {
   connect("layers", { ask: () => ({ kind: "layers", layers: model.get("layers") }), show() {} });
   connect("drawing", {
     ask: () => ({ kind: "draw", side: model.get("drawing").side, buffers: [model.get("drawing").pixels.buffer] }),
-    show: (reply, drawn) => model.set("drawn", reply.empty ? null : (drawn ?? reply)),
-    lost: () => model.set("drawn", { error: "No answer: Python is busy or gone" }),
+    show(reply, drawn) {
+      if (local.read && (!drawn || drawn.inFlight)) return; // what the page has read since is newer
+      model.set("drawn", reply.empty ? null : (drawn ?? reply));
+    },
+    lost: () => local.read || model.set("drawn", { error: "No answer: Python is busy or gone" }),
   });
   return () => {
     stop.abort();
@@ -117,13 +131,13 @@ function initialize({ model }) {
   };
 }
 
-/** @type {Record<string, (model: Model, el: HTMLElement, signal: AbortSignal) => void>} */
+/** @type {Record<string, (model: Model, el: HTMLElement, signal: AbortSignal, local: import("./local.js").Local) => void>} */
 const PARTS = {
-  plane(model, el, signal) {
+  plane(model, el, signal, local) {
     const column = create("div", "lx-column-left", el);
-    createPlane(model, column, signal);
+    createPlane(model, column, signal, local);
     createSwitches(model, column, signal);
-    createStrip(model, column, signal);
+    createStrip(model, column, signal, local);
   },
   readout: createReadout,
   pad: createPad,
@@ -138,7 +152,8 @@ async function render({ model, el }) {
   const root = create("div", "lx", el);
   const id = model.get("explorer")?.replace("IPY_MODEL_", "");
   const explorer = id ? await /** @type {any} */ (model.widget_manager).get_model(id) : model;
-  for (const name of model.get("parts")) PARTS[name](explorer, root, stop.signal);
+  const local = await localOf(explorer);
+  for (const name of model.get("parts")) PARTS[name](explorer, root, stop.signal, local);
   return () => {
     stop.abort();
     root.remove();

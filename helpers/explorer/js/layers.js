@@ -1,7 +1,6 @@
 // What the plane can show beneath and besides the points, and the buttons that switch it.
 
 import { SIDE, bits, contextOf, create, drawDigit, follow, largest } from "./dom.js";
-import { previewOf } from "./preview.js";
 
 const LAYERS = [
   ["points", "Training images at their codes"],
@@ -9,6 +8,8 @@ const LAYERS = [
   ["regions", "The class the classifier finds most probable; pale where it is unsure"],
   ["entropy", "How unsure the classifier is"],
 ];
+const TILES = 16; // decoded, across and down: more would be too small to read
+const AT_ONCE = 8; // ms, then the tiles let other things happen
 const FINE = 192; // pixels of regions and entropy, across and down
 
 /**
@@ -16,20 +17,25 @@ const FINE = 192; // pixels of regions and entropy, across and down
  * @param {import("./dom.js").Model} model
  * @param {HTMLElement} plane
  * @param {AbortSignal} signal
+ * @param {import("./local.js").Local} local
  */
-export function createLayers(model, plane, signal) {
-  const preview = previewOf(model);
+export function createLayers(model, plane, signal, local) {
   /** @type {Record<string, HTMLCanvasElement>} */
   const shown = {};
   /** @type {Record<string, (canvas: HTMLCanvasElement) => void>} */
   const draw = {
     tiles(canvas) {
-      // Every other tile: all of them would be too small to read.
-      const count = preview.side / 2;
-      canvas.width = canvas.height = count * SIDE;
-      for (let y = 0; y < count; y++) {
-        for (let x = 0; x < count; x++) drawDigit(canvas, preview.pixels((x + 0.5) / count, (y + 0.5) / count), x, y);
-      }
+      const [left, right, bottom, top] = model.get("bounds");
+      canvas.width = canvas.height = TILES * SIDE;
+      let k = 0;
+      (function some() {
+        for (const until = performance.now() + AT_ONCE; k < TILES * TILES && performance.now() < until; k++) {
+          const [x, y] = [k % TILES, Math.floor(k / TILES)];
+          const pixels = local.picture([left + ((x + 0.5) / TILES) * (right - left), top - ((y + 0.5) / TILES) * (top - bottom)]);
+          if (pixels) drawDigit(canvas, pixels, x, y);
+        }
+        if (k < TILES * TILES && !signal.aborted) setTimeout(some);
+      })();
     },
     regions(canvas) {
       const colours = model.get("palette").map((hex) => [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16)));
@@ -48,7 +54,7 @@ export function createLayers(model, plane, signal) {
     const context = contextOf(canvas);
     const image = context.createImageData(FINE, FINE);
     for (let k = 0; k < FINE * FINE; k++) {
-      const probs = preview.probabilities(((k % FINE) + 0.5) / FINE, (Math.floor(k / FINE) + 0.5) / FINE);
+      const probs = local.probabilities(((k % FINE) + 0.5) / FINE, (Math.floor(k / FINE) + 0.5) / FINE);
       image.data.set(colour(probs), 4 * k);
     }
     context.putImageData(image, 0, 0);

@@ -1,5 +1,6 @@
-// A pad to draw on. The kernel prepares the strokes as MNIST did, reads them, and says where on the plane they lie.
+// A pad to draw on. Strokes are prepared as MNIST did, read, and placed on the plane: see local.js and the kernel.
 
+import { createBars } from "./bars.js";
 import { contextOf, create, createDigit, drawDigit, follow, largest, percent } from "./dom.js";
 
 const PAD = 112; // pixels sent, across and down: four for one of the digit's
@@ -24,6 +25,7 @@ export function createPad(model, el, signal) {
   const clear = create("button", "lx-switch lx-erase", paper, { type: "button", text: "clear" });
   const found = create("div", "lx-found", pad);
   const verdict = create("div", "lx-verdict", found, { "aria-live": "polite" });
+  const showBars = createBars(model, found);
   const figure = (name, title) => {
     const box = create("figure", "lx-figure", found, { title });
     const digit = createDigit("lx-thumbnail", box, name);
@@ -84,8 +86,10 @@ export function createPad(model, el, signal) {
     }
     const best = drawn.probs ? largest(drawn.probs) : -1;
     verdict.textContent = best < 0 ? "" : `Looks like a ${best}  \u00b7  ${percent(drawn.probs[best])}`;
+    if (drawn.probs) showBars(drawn.probs);
     drawDigit(prepared, drawn.prepared);
     drawDigit(recon, drawn.recon);
+    pad.dispatchEvent(new CustomEvent("lx-drawn", { bubbles: true, detail: drawn })); // for who embeds or measures
     neighbours.forEach((canvas, k) => {
       canvas.hidden = !drawn.neighbours[k];
       if (drawn.neighbours[k]) drawDigit(canvas, drawn.neighbours[k]);

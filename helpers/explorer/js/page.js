@@ -1,14 +1,18 @@
 // Without Python: a model with the few methods the views use, and nobody to ask. Only a saved page has this.
 
 import { default as widget } from "./index.js";
+import { localOf } from "./local.js";
+import { inflate } from "./net.js";
 
 /**
  * @param {Record<string, any>} state
- * @param {Record<string, string>} packed what is bytes in the state, base64 of gzip each
+ * @param {{ raw: Record<string, string>, packed: Record<string, string> }} content what is bytes in the state, as base
+ *   85: compressed here, or by who made it
  * @returns {Promise<import("./dom.js").Model>}
  */
-export async function createModel(state, packed) {
-  for (const [name, text] of Object.entries(packed)) state[name] = await unpack(text);
+export async function createModel(state, { raw, packed }) {
+  for (const [name, text] of Object.entries(packed)) state[name] = decode(text);
+  for (const [name, text] of Object.entries(raw)) state[name] = new DataView(await inflate(decode(text)));
   /** @type {Map<string, Set<() => void>>} */
   const listeners = new Map();
   const of = (event) => {
@@ -27,19 +31,29 @@ export async function createModel(state, packed) {
   };
 }
 
-/** @param {string} text */
-async function unpack(text) {
-  const packed = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new DataView(await new Response(stream).arrayBuffer());
+const LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~";
+
+/** Five letters are four bytes, as Python's base64.b85encode writes them. @param {string} text */
+function decode(text) {
+  const digits = new Uint8Array(128);
+  for (let k = 0; k < LETTERS.length; k++) digits[LETTERS.charCodeAt(k)] = k;
+  const view = new DataView(new ArrayBuffer(4 * Math.ceil(text.length / 5)));
+  for (let at = 0; at < text.length; at += 5) {
+    let word = 0;
+    for (let k = at; k < at + 5; k++) word = 85 * word + (k < text.length ? digits[text.charCodeAt(k) & 127] : 84);
+    view.setUint32((at / 5) * 4, word);
+  }
+  return new DataView(view.buffer, 0, Math.floor((4 * text.length) / 5));
 }
 
 /**
- * Draw an explorer; return what removes it again.
+ * Draw an explorer; return what removes it again. Raises an error where it was to decode and cannot.
  * @param {HTMLElement} el
  * @param {import("./dom.js").Model} model
  */
 export async function start(el, model) {
-  const ends = [widget.initialize({ model }), await widget.render({ model, el })];
+  const { problem } = await localOf(model);
+  if (problem) throw new Error(problem);
+  const ends = [await widget.initialize({ model }), await widget.render({ model, el })];
   return () => ends.forEach((end) => end());
 }

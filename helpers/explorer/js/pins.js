@@ -1,7 +1,6 @@
-// The way from pin to pin, as a film strip. Blended at once, and drawn again when the kernel has decoded it.
+// The way from pin to pin, as a film strip. Drawn by the page at once, and again when the kernel has decoded it.
 
 import { PIXELS, clamp, create, createDigit, drawDigit, follow } from "./dom.js";
-import { previewOf } from "./preview.js";
 
 const FRAMES = 15;
 
@@ -27,13 +26,13 @@ export function alongPath(pins, count) {
  * @param {import("./dom.js").Model} model
  * @param {HTMLElement} el
  * @param {AbortSignal} signal
+ * @param {import("./local.js").Local} local
  */
-export function createStrip(model, el, signal) {
+export function createStrip(model, el, signal, local) {
   const strip = create("div", "lx-strip", el);
   const hint = create("span", "lx-hint", strip);
   const clear = create("button", "lx-switch lx-clear", strip, { type: "button", text: "clear pins" });
   const film = createDigit("lx-film", strip, "The way from pin to pin", FRAMES);
-  const preview = previewOf(model);
   /** @type {import("./dom.js").Place[]} */
   let path = [];
 
@@ -43,7 +42,10 @@ export function createStrip(model, el, signal) {
     hint.textContent = film.hidden ? "Click to pin a place; two pins make a film strip." : "The way from pin to pin";
     clear.hidden = !pins.length;
     path = film.hidden ? [] : alongPath(pins, FRAMES);
-    path.forEach((xy, k) => drawDigit(film, preview.at(xy).pixels, k));
+    path.forEach((xy, k) => {
+      const pixels = local.picture(xy);
+      if (pixels) drawDigit(film, pixels, k);
+    });
     if (path.length) model.set("path", path);
   }
 

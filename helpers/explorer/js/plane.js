@@ -9,8 +9,9 @@ const MOST_PINS = 12;
  * @param {import("./dom.js").Model} model
  * @param {HTMLElement} el
  * @param {AbortSignal} signal
+ * @param {import("./local.js").Local} local
  */
-export function createPlane(model, el, signal) {
+export function createPlane(model, el, signal, local) {
   const plane = create("div", "lx-plane", el, {
     tabindex: 0,
     role: "application",
@@ -18,7 +19,7 @@ export function createPlane(model, el, signal) {
     "aria-label": "Latent plane. Arrow keys move, with Shift in larger steps. Home returns to the centre. Enter pins a place, Backspace takes the last pin away.",
     "data-lm-suppress-shortcuts": "true", // or JupyterLab takes the arrow keys
   });
-  createLayers(model, plane, signal);
+  createLayers(model, plane, signal, local);
   const canvas = create("canvas", "lx-points", plane, { "aria-hidden": "true" });
   const guides = create("div", "lx-guides", plane, { "aria-hidden": "true" });
   const across = create("div", "lx-hair lx-across", plane);

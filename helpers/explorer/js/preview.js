@@ -1,37 +1,31 @@
-// What a place looks like, without asking: a blend of the four nearest tiles of the atlas that came with the widget.
+// What a place looks like, blended from the four nearest tiles of the plane that came with the widget.
 
 import { PIXELS, bytes, clamp } from "./dom.js";
 
 /**
- * What is on screen: blended here at once, exact when the kernel has answered.
+ * What is on screen: found here at once, and by the kernel when it has answered.
  * @typedef {object} Frame
  * @property {import("./dom.js").Place} xy
  * @property {boolean} live is it the kernel's?
+ * @property {boolean} [exact] is it computed in the page, and no blend?
  * @property {string} [device] that computed it, if live
  * @property {number} [delay] in ms, if live
- * @property {string} [note] where it comes from, if not
+ * @property {number} [took] in ms, if computed in the page
+ * @property {string} [note] what else there is to say
  * @property {number} asked in ms, when the pointer was there
- * @property {ArrayLike<number>} pixels 784 grey levels
+ * @property {ArrayLike<number> | null} pixels 784 grey levels, null where nothing here can draw
  * @property {number[] | null} probs
  * @property {number | null} prior in nats
  * @property {boolean} off is the place off the data?
- * @property {ArrayLike<number>} neighbour the training image with the nearest code, 784 grey levels
+ * @property {ArrayLike<number> | null} neighbour the training image with the nearest code, 784 grey levels
  */
-
-const previews = new WeakMap(); // the views of one model unpack its atlas once
 
 /**
+ * Without pictures of the tiles, which are left out where the page decodes, it still knows their facts.
  * @param {import("./dom.js").Model} model
- * @returns {ReturnType<typeof createPreview>}
+ * @returns {import("./local.js").Local}
  */
-export function previewOf(model) {
-  const atlas = model.get("atlas");
-  if (!previews.has(atlas)) previews.set(atlas, createPreview(model));
-  return previews.get(atlas);
-}
-
-/** @param {import("./dom.js").Model} model */
-function createPreview(model) {
+export function createPreview(model) {
   const side = model.get("tiles");
   const atlas = bytes(model.get("atlas"), Uint8Array);
   const facts = bytes(model.get("facts"), Float32Array);
@@ -70,33 +64,32 @@ function createPreview(model) {
     return odds.map((value) => value / sum);
   }
 
-  const pixels = (u, v) => blend(atlas, PIXELS, PIXELS, around(u, v), new Uint8ClampedArray(PIXELS)); // rounds, a Uint8Array cuts off
+  // Clamped arrays round, others cut off.
+  const pixels = (here) => (atlas.length ? blend(atlas, PIXELS, PIXELS, here, new Uint8ClampedArray(PIXELS)) : null);
+
+  function of(xy) {
+    const [left, right, bottom, top] = model.get("bounds");
+    return around((xy[0] - left) / (right - left), (top - xy[1]) / (top - bottom));
+  }
 
   return {
-    side,
     probabilities: (u, v) => probabilities(around(u, v)),
-    pixels,
+    picture: (xy) => pixels(of(xy)),
 
-    /**
-     * What the views draw, as from an answer of the kernel.
-     * @param {import("./dom.js").Place} xy
-     * @returns {Frame}
-     */
+    /** What the views draw, as from an answer of the kernel. */
     at(xy) {
-      const [left, right, bottom, top] = model.get("bounds");
-      const [u, v] = [(xy[0] - left) / (right - left), (top - xy[1]) / (top - bottom)];
-      const here = around(u, v);
+      const here = of(xy);
       const [prior, off] = blend(facts, FACTS, FACTS, here, []).slice(10);
       return {
         xy,
         live: false,
         note: "preview",
         asked: performance.now(),
-        pixels: pixels(u, v),
+        pixels: pixels(here),
         probs: model.get("classes") ? probabilities(here) : null,
         prior: model.get("prior") ? prior : null,
         off: off > 0.5,
-        neighbour: neighbours.subarray(here.nearest * PIXELS, (here.nearest + 1) * PIXELS),
+        neighbour: atlas.length ? neighbours.subarray(here.nearest * PIXELS, (here.nearest + 1) * PIXELS) : null,
       };
     },
   };

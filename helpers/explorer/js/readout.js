@@ -1,5 +1,6 @@
 // The read-out: what the model draws at this place, large, and what the classifier makes of it.
 
+import { createBars } from "./bars.js";
 import { bits, create, createDigit, drawDigit, follow, largest, percent, signed } from "./dom.js";
 
 /**
@@ -21,15 +22,7 @@ export function createReadout(model, el, signal) {
   };
   const z = line(model.get("plane"), "Where the ring is");
   const verdict = line("classifier", "The class it finds most probable", model.get("classes"));
-  const chart = create("div", "lx-bars", readout, { "aria-hidden": "true" });
-  chart.hidden = !model.get("classes");
-  const bars = model.get("palette").map((colour, k) => {
-    const column = create("div", "lx-column", chart);
-    const bar = create("div", "lx-bar", create("div", "lx-track", column));
-    bar.style.background = colour;
-    create("span", "lx-class", column, { text: k });
-    return { column, bar };
-  });
+  const showBars = createBars(model, readout);
   const doubt = "Of these probabilities: 0 when the classifier is sure, 3.32 when it has no idea";
   const entropy = line("entropy", doubt, model.get("classes"));
   const prior = line("log prior density", "Of the code under N(0, I)", model.get("prior"));
@@ -44,17 +37,16 @@ export function createReadout(model, el, signal) {
   function showProbabilities(probs) {
     const best = largest(probs);
     verdict.textContent = `${best}  \u00b7  ${percent(probs[best])}`;
-    bars.forEach(({ column, bar }, k) => {
-      bar.style.transform = `scaleY(${probs[k]})`;
-      column.classList.toggle("lx-best", k === best);
-    });
+    showBars(probs);
     entropy.textContent = `${bits(probs).toFixed(2)} bits`;
   }
 
   /** @param {import("./preview.js").Frame} frame */
   function showBadge(frame) {
-    badge.textContent = frame.live ? `live \u00b7 ${frame.device} \u00b7 ${Math.round(frame.delay ?? 0)} ms` : (frame.note ?? "");
+    const [where, time] = frame.live ? [`live \u00b7 ${frame.device}`, frame.delay] : ["page", frame.took];
+    badge.textContent = frame.note ?? `${where} \u00b7 ${Math.round(time ?? 0)} ms`;
     badge.classList.toggle("lx-live", frame.live);
+    badge.classList.toggle("lx-exact", !!frame.exact);
   }
 
   // A screen reader is told once the pointer has come to rest, not sixty times a second.
@@ -74,7 +66,7 @@ export function createReadout(model, el, signal) {
     if (!frame) return;
     if (frame.pixels) {
       drawDigit(digit, frame.pixels);
-      drawDigit(neighbour, frame.neighbour);
+      if (frame.neighbour) drawDigit(neighbour, frame.neighbour);
       if (frame.probs) showProbabilities(frame.probs);
       prior.textContent = frame.prior === null ? "" : `${signed(frame.prior)} nats`;
       off.hidden = !frame.off;

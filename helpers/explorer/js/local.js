@@ -1,0 +1,144 @@
+// What the page finds by itself, without asking: exact where the networks came along, else a blend of tiles.
+
+import { PIXELS, bytes } from "./dom.js";
+import { createNet, inflate } from "./net.js";
+import { prepare } from "./prepare.js";
+import { createPreview } from "./preview.js";
+
+/**
+ * @typedef {object} Local
+ * @property {(xy: import("./dom.js").Place) => import("./preview.js").Frame} at
+ * @property {(xy: import("./dom.js").Place) => ArrayLike<number> | null} picture 784 grey levels
+ * @property {(u: number, v: number) => number[]} probabilities at shares of the plane's width and height, blended
+ * @property {(drawing: { side: number, pixels: Uint8Array }) => Record<string, any>} [read] as the kernel answers
+ * @property {boolean} [exact] does it decode?
+ * @property {string} [problem] why it cannot do what it should
+ */
+
+const NEIGHBOURS = 6;
+/** @type {WeakMap<DataView, Promise<Local>>} */
+const locals = new WeakMap(); // the views of one model unpack its networks once
+
+/**
+ * @param {import("./dom.js").Model} model
+ * @returns {Promise<Local>}
+ */
+export function localOf(model) {
+  const key = model.get("facts");
+  const found = locals.get(key) ?? createLocal(model);
+  locals.set(key, found);
+  return found;
+}
+
+/** @param {import("./dom.js").Model} model @returns {Promise<Local>} */
+async function createLocal(model) {
+  const preview = createPreview(model);
+  if (!model.get("decoder").byteLength) return preview;
+  try {
+    return { ...preview, ...(await createExact(model, preview)) };
+  } catch (error) {
+    console.warn("the explorer's networks:", error);
+    return { ...preview, problem: "the networks in this page are damaged" };
+  }
+}
+
+/** @param {import("./dom.js").Model} model @param {Local} preview @returns {Promise<Omit<Local, "probabilities">>} */
+async function createExact(model, preview) {
+  const unpack = async (name) => (model.get(name).byteLength ? createNet(await inflate(model.get(name))) : null);
+  const [decoder, classifier, encoder] = await Promise.all(["decoder", "classifier", "encoder"].map(unpack));
+  const images = new Uint8Array(await inflate(model.get("images")));
+  const codes = bytes(model.get("codes"), Float32Array);
+  const held = images.length / PIXELS;
+  const size = codes.length / held;
+  const [mean, ...axes] = model.get("projection"); // nothing where a place is a code
+  if (!decoder || !Number.isInteger(size)) throw new Error("parts of different sizes");
+
+  function codeOf(xy) {
+    const [x, y, ...z] = model.get("anchor");
+    if (x === xy[0] && y === xy[1]) return z;
+    return mean ? mean.map((value, k) => value + xy[0] * axes[0][k] + xy[1] * axes[1][k]) : xy;
+  }
+
+  const draw = (z) => Uint8ClampedArray.from(decoder(z)[0], (value) => 255 * value); // rounds
+  const classify = (image) => (classifier ? softmax(classifier(image)[0]) : null);
+  const digit = (k) => images.subarray(k * PIXELS, (k + 1) * PIXELS);
+
+  /** The nearest training images of those held, by their codes. */
+  function nearest(z, count) {
+    const found = [];
+    for (let k = 0; k < held; k++) {
+      let sum = 0;
+      for (let i = 0; i < size; i++) sum += (codes[k * size + i] - z[i]) ** 2;
+      if (found.length < count || sum < found[count - 1].sum) {
+        const at = found.findIndex((other) => sum < other.sum);
+        found.splice(at < 0 ? found.length : at, 0, { k, sum });
+        found.length = Math.min(found.length, count);
+      }
+    }
+    return found.map(({ k }) => k);
+  }
+
+  return {
+    exact: true,
+
+    at(xy) {
+      const asked = performance.now();
+      const z = codeOf(xy);
+      const [image] = decoder(z);
+      if (!image.every(Number.isFinite)) return { ...preview.at(xy), note: "the model has no finite image there" };
+      const frame = {
+        ...preview.at(xy), // whether it is off the data
+        exact: true,
+        pixels: Uint8ClampedArray.from(image, (value) => 255 * value),
+        probs: classify(image),
+        prior: model.get("prior") ? z.reduce((sum, value) => sum - 0.5 * (value * value + Math.log(2 * Math.PI)), 0) : null,
+        neighbour: digit(nearest(z, 1)[0]),
+      };
+      return { ...frame, asked, note: undefined, took: performance.now() - asked };
+    },
+
+    picture: (xy) => draw(codeOf(xy)),
+
+    read: encoder
+      ? ({ side, pixels }) => {
+          const image = prepare(Float32Array.from(pixels, (value) => value / 255), side);
+          if (!image) return { empty: true };
+          const [mu, logvar] = encoder(image).map((values) => Array.from(values));
+          const offset = mu.map((value, k) => value - (mean?.[k] ?? 0));
+          const found = nearest(mu, NEIGHBOURS);
+          return {
+            prepared: Uint8ClampedArray.from(image, (value) => 255 * value),
+            recon: draw(mu),
+            probs: classify(image),
+            place: mean ? axes.map((axis) => dot(axis, offset)) : mu,
+            ellipse: logvar ? ellipse(mean ? axes : [[1, 0], [0, 1]], logvar.map(Math.exp)) : null, // prettier-ignore
+            neighbours: found.map(digit),
+            digits: found.map((k) => bytes(model.get("digits"), Uint8Array)[k]),
+          };
+        }
+      : undefined,
+  };
+}
+
+/** @param {ArrayLike<number>} logits */
+function softmax(logits) {
+  const most = Math.max(...Array.from(logits));
+  const odds = Array.from(logits, (value) => Math.exp(value - most));
+  const sum = odds.reduce((a, b) => a + b);
+  return odds.map((value) => value / sum);
+}
+
+/** @param {number[]} a @param {number[]} b */
+const dot = (a, b) => a.reduce((sum, value, k) => sum + value * b[k], 0);
+
+/**
+ * Return half axes, longest first, and angle of the ellipse of one standard deviation, seen along two axes.
+ * @param {number[][]} axes
+ * @param {number[]} variance of each number of a code
+ */
+function ellipse([right, up], variance) {
+  const covariance = (a, b) => dot(variance, a.map((value, k) => value * b[k])); // prettier-ignore
+  const [xx, xy, yy] = [covariance(right, right), covariance(right, up), covariance(up, up)];
+  const [middle, reach] = [(xx + yy) / 2, Math.hypot((xx - yy) / 2, xy)];
+  return [Math.sqrt(middle + reach), Math.sqrt(Math.max(middle - reach, 0)), 0.5 * Math.atan2(2 * xy, xx - yy)];
+}

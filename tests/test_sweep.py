@@ -74,6 +74,28 @@ def test_a_change_reaches_the_training(tiny):
     assert row["epochs"] == 1 and len(row["history"]["valid_loss"]) == 1
 
 
+def test_without_a_schedule_the_learning_rate_stays_where_it_is(tiny):
+    def rates():
+        optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=0.1, total_steps=5, cycle_momentum=False)
+        for _ in range(5):
+            yield round(schedule.get_last_lr()[0], 9)
+            optimiser.step()
+            schedule.step() if schedule.last_epoch < 4 else None
+
+    with sweep.constant_rate():
+        assert set(rates()) == {0.1}
+    assert len(set(rates())) > 2
+    row, plain = sweep.train_again("tiny", schedule="constant"), sweep.train_again("tiny")
+    assert row["schedule"] == "constant" and row["history"]["valid_loss"] != plain["history"]["valid_loss"]
+
+
+def test_shifts_can_be_left_out_and_the_row_tells(tiny):
+    row, plain = sweep.train_again("tiny", augment=False), sweep.train_again("tiny")
+    assert row["history"]["valid_loss"] != plain["history"]["valid_loss"]
+    assert sweep._identity(row) != sweep._identity(plain)
+
+
 def test_a_model_of_other_images_is_not_repeated_on_these(tiny):
     some = tiny.train[:40]
     load_or_train("some", CNN(channels=(2, 3), hidden=4), cross_entropy, some, tiny.valid, epochs=1, lr=1e-2)

@@ -12,13 +12,15 @@ import multiprocessing
 import os
 import pkgutil
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import joblib
 import torch
 from sklearn.cluster import HDBSCAN
+from torch.optim import lr_scheduler
 from tqdm.auto import tqdm
 
 from helpers import models
@@ -39,8 +41,12 @@ from helpers.training import evaluate, fit, pick_device, seed_everything
 
 # Beside the shipped weights, wherever MODELS_DIR points: these rows take hours, and a notebook only reads them.
 TABLE = Path(__file__).resolve().parents[1] / "models" / "repeats.json"
+# What each part of the classifier's recipe is worth: without shifts; without a schedule, at Adam's usual rate; with
+# three epochs. (False and not None: None is what a run has that does not change a setting.)
+ABLATIONS = [{"augment": False}, {"schedule": "constant", "lr": 1e-3}, {"epochs": 3}]
 RUNS = [
     *({"name": name, "seed": seed} for name in ("cnn_classifier", "cae", "vae", "conv_vae") for seed in (0, 1, 2)),
+    *({"name": "cnn_classifier", "seed": seed, **change} for change in ABLATIONS for seed in (0, 1, 2)),
     *({"name": "cae", "seed": 0, "latent_dim": size, "epochs": 4} for size in (2, 4, 8, 16, 32, 64)),
     # what lies between vae_textbook and vae, one change after the other, each for five epochs on its own schedule
     *(
@@ -62,9 +68,16 @@ SMALLEST = 0.06  # the smallest cluster, as a share of all codes: a digit has ab
 def train_again(name, seed=0, **changes):
     """Fit the model stored as NAME.pt once more by its own recipe, from `seed`, with `changes` to config or settings.
 
+<<<<<<< HEAD
     Its own seed without changes is the stored model itself. Returns one row: name, seed, the changes, test_NAME for the
     loss and each metric, without changes also the `scores` of a model that encodes and decodes, the number of
     parameters, the seconds spent in training and the whole history.
+=======
+    Its own seed without changes is the stored model itself. `schedule="constant"` keeps the learning rate at `lr`.
+    Returns one row: name, seed, the changes, test_NAME for the
+    loss and each metric, the `scores` of a model that encodes and decodes, the number of parameters, the seconds spent
+    in training and the whole history.
+>>>>>>> nb02
     """
     stored = read_recipe(name)
     mnist = load_mnist(pick_device())
@@ -81,9 +94,11 @@ def train_again(name, seed=0, **changes):
     if not changes and seed == settings["seed"]:
         model, history = load(name, network, mnist.train.x.device)  # the stored model is this very run
     else:
+        constant = settings.pop("schedule", None) == "constant"
         seed_everything(seed)
         model = network(**config)
-        history = fit(model, loss, mnist.train, mnist.valid, **settings | {"seed": seed})
+        with constant_rate() if constant else nullcontext():
+            history = fit(model, loss, mnist.train, mnist.valid, **settings | {"seed": seed})
     metrics = {"loss": loss} | {metric.__name__: metric for metric in settings["metrics"]}
     scored = {}
     if not changes and hasattr(model, "encode") and hasattr(model, "decode"):
@@ -100,6 +115,12 @@ def train_again(name, seed=0, **changes):
         "seconds": sum(history["seconds"]),
         "history": history,
     }
+
+
+def constant_rate():
+    """Let `fit` train without its schedule for as long as the returned context lasts: a cycle without a hill."""
+    flat = partial(lr_scheduler.OneCycleLR, div_factor=1.0, final_div_factor=1.0)
+    return patch.object(lr_scheduler, "OneCycleLR", flat)
 
 
 def rebuild(description):

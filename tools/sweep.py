@@ -68,16 +68,9 @@ SMALLEST = 0.06  # the smallest cluster, as a share of all codes: a digit has ab
 def train_again(name, seed=0, **changes):
     """Fit the model stored as NAME.pt once more by its own recipe, from `seed`, with `changes` to config or settings.
 
-<<<<<<< HEAD
-    Its own seed without changes is the stored model itself. Returns one row: name, seed, the changes, test_NAME for the
-    loss and each metric, without changes also the `scores` of a model that encodes and decodes, the number of
-    parameters, the seconds spent in training and the whole history.
-=======
     Its own seed without changes is the stored model itself. `schedule="constant"` keeps the learning rate at `lr`.
-    Returns one row: name, seed, the changes, test_NAME for the
-    loss and each metric, the `scores` of a model that encodes and decodes, the number of parameters, the seconds spent
-    in training and the whole history.
->>>>>>> nb02
+    Returns one row: name, seed, the changes, test_NAME for the loss and each metric, without changes also the `scores`
+    of a model that encodes and decodes, the number of parameters, the seconds spent in training and the whole history.
     """
     stored = read_recipe(name)
     mnist = load_mnist(pick_device())

@@ -36,7 +36,7 @@ check: $(READY)  ## the fast loop: style and quick unit tests, no notebook is ru
 
 portable: $(READY)  ## the notebooks that amplify rounding against their outputs, as on older processors
 	RETRAIN=0 $(SSE4) $(BIN)/pytest $(ALONGSIDE) notebooks/01_data.ipynb notebooks/05_guided_generation.ipynb
-	RETRAIN=0 $(AVX2) $(BIN)/pytest $(ALONGSIDE) notebooks/0[02346]_*.ipynb notebooks/museum_of_bugs.ipynb notebooks/solutions
+	RETRAIN=0 $(AVX2) $(BIN)/pytest $(ALONGSIDE) notebooks/0[02346]_*.ipynb
 
 stress: $(READY)  ## the hardship tests at full length: 100,000 damaged files, 100 killed saves
 	$(BIN)/pytest --stress tests/test_idx.py tests/test_checkpoints.py tests/test_explorer.py

@@ -11,7 +11,7 @@ SSE4   := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1
 # As many files at once as there are cores, each on one thread.
 ALONGSIDE := -n auto --maxprocesses 4 --dist loadscope
 
-.PHONY: help run lab test check portable stress scratch notebooks retrain bench gpu lock clean
+.PHONY: help run lab test check portable stress scratch notebooks retrain bench gpu site lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ bench: $(READY)  ## measure this machine: one table, also written to benchmarks/
 
 gpu: $(READY)  ## on a machine with a GPU: checks, notebooks and measurements in one go, without a network
 	$(BIN)/python benchmarks/gpu.py
+
+site: $(READY)  ## the series as pages with live explorers, from the committed outputs, in build/site/
+	$(BIN)/python tools/build_site.py
 
 lock: $(READY)  ## write down the version of every package that is installed, to be committed
 	sed -n '/^#/p' constraints.txt > constraints.tmp

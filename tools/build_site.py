@@ -20,6 +20,7 @@ from helpers.models import CNN, VAE
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE, SOURCE = ROOT / "build" / "site", ROOT / "build" / "site-source"
+ANCHOR = re.compile(r'^<a id="(.+?)"></a>', re.MULTILINE)  # as code hosts want it; Sphinx has its own
 IFRAME = '<iframe class="explorer" src="{}" title="Explorer" loading="lazy"></iframe>'
 # The notebooks whose explorer lives on the page: the weights it decodes, the split it shows.
 EXPLORERS = {"00_explore": ("vae", "train"), "03_vae": ("vae", "test")}
@@ -36,7 +37,7 @@ def main():
     for path in (ROOT / "CONTRIBUTING.md", *(ROOT / "notebooks").glob("*.md"), *(ROOT / "docs").glob("*.md")):
         target = SOURCE / path.relative_to(ROOT)
         target.parent.mkdir(exist_ok=True)
-        shutil.copy(path, target)
+        target.write_text(ANCHOR.sub(r"(\1)=\n", path.read_text("utf-8")), "utf-8")
     for picture in (ROOT / "docs").glob("*.webp"):
         shutil.copy(picture, SOURCE / "docs")
     chapters = [path for path in notebooks if path.parent.name == "notebooks"]

@@ -51,7 +51,10 @@ def main():
         ),
         "utf-8",
     )
-    return subprocess.call([sys.executable, "-m", "sphinx", "-q", "-j", "auto", SOURCE, SITE])
+    done = subprocess.call([sys.executable, "-m", "sphinx", "-q", "-j", "auto", SOURCE, SITE])
+    for path in SITE.rglob("*.map"):  # 4 MB for those who develop the theme
+        path.unlink()
+    return done
 
 
 def explorers():

@@ -32,6 +32,12 @@ def negative_elbo(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return (reconstruction_nats(logits, x) + kl_nats(mu, logvar)).mean()
 
 
+def weighted_elbo(model: nn.Module, x: Tensor, y: Tensor, beta: float = 1.0) -> Tensor:
+    """Reconstruction + `beta` times the KL, in nats: `negative_elbo` with a price on the code (Higgins et al. 2017)."""
+    logits, mu, logvar = model(x)
+    return (reconstruction_nats(logits, x) + beta * kl_nats(mu, logvar)).mean()
+
+
 def reconstruction(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """The reconstruction term of `negative_elbo`, in nats per image."""
     logits, _, _ = model(x)

@@ -56,6 +56,10 @@ def flow_matching(model: Flow, x: Tensor, y: Tensor, drop: float = 0.1) -> Tenso
     x: (n, 2, latent_dim), mu and logvar of images; a code is drawn from each, anew in every batch. A share `drop` of
     the labels is hidden, so that one network learns the velocity with and without them (Ho & Salimans 2022).
     """
+    if x.shape[1:] != (2, model.latent_dim):
+        raise ValueError(f"x must have shape (n, 2, {model.latent_dim}), mu and logvar, got {tuple(x.shape)}")
+    if not 0 <= drop <= 1:
+        raise ValueError(f"drop must be from 0 to 1, got {drop}")
     code = model.standardise(reparameterise(*x.unbind(1)))
     noise = torch.randn_like(code)
     t = torch.rand_like(code[:, :1])
@@ -71,7 +75,11 @@ def posteriors(model: VariationalAutoencoder, split: Split, batch_size: int = 10
     The result can take the place of a split in `fit`. It keeps in words what made it, so that trained weights are known
     again where an encoder computes other last digits.
     """
+    if not isinstance(model, VariationalAutoencoder):
+        raise ValueError(f"model must answer with mu and logvar, got a {type(model).__name__}")
     check_device(model, split=split.x)
+    if not len(split):
+        raise ValueError(f"split must hold images, got {split}")
     with eval_mode(model):
         pairs = [torch.stack(model.encode(batch), 1) for batch in split.x.split(batch_size)]
     source = f"posteriors of {describe('split', split)}, by a {fingerprint(model)}"

@@ -100,7 +100,7 @@ def precision_recall(real: Array, fake: Array, k: int = 3) -> tuple[float, float
     of the real, recall that of the real in a ball of the fakes (Kynkaanniemi et al. 2019, section 2). Compare only sets
     of equal size, and show what other real ones reach.
     """
-    real, fake = _two_sets(k, real=real, fake=fake)
+    real, fake = _two_sets(_at_least_one(k), real=real, fake=fake)
     return _claimed(fake, real, k), _claimed(real, fake, k)
 
 
@@ -111,7 +111,7 @@ def density_coverage(real: Array, fake: Array, k: int = 5) -> tuple[float, float
     mean number of balls around a fake, over k: near 1 for two sets alike, more where fakes keep to the middle. Coverage
     is the share of balls with a fake, in [0, 1].
     """
-    real, fake = _two_sets(k, real=real, fake=fake)
+    real, fake = _two_sets(_at_least_one(k), real=real, fake=fake)
     radii, held = _radii(real, k), torch.zeros(len(real))
     for distances in _distances(fake, real):
         held += (distances <= radii).sum(0)
@@ -148,9 +148,15 @@ def _two_sets(k: int, **pair: Array) -> list[Tensor]:
     shapes = " and ".join(str(tuple(part.shape)) for part in sets)
     if sets[0].shape[1] != sets[1].shape[1]:
         raise ValueError(f"{' and '.join(pair)} must be (n, d) and (m, d), got {shapes}")
-    if k < 0 or min(map(len, sets)) <= k:
+    if min(map(len, sets)) <= k:
         raise ValueError(f"{' and '.join(pair)} must be more than {k} each, got {shapes}")
     return sets
+
+
+def _at_least_one(k: int) -> int:
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    return k
 
 
 def _claimed(a: Tensor, b: Tensor, k: int) -> float:

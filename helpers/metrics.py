@@ -127,7 +127,9 @@ def two_sample_accuracy(a: Array, b: Array, seed: int = 0) -> float:
     sets = [part.double().numpy() for part in _two_sets(20, a=a, b=b)]
     rng, n = np.random.default_rng(seed), min(map(len, sets))
     halves = [np.array_split(rng.permutation(part)[:n], 2) for part in sets]
-    network = make_pipeline(StandardScaler(), MLPClassifier(64, early_stopping=True, random_state=seed))
+    network = make_pipeline(
+        StandardScaler(), MLPClassifier((128, 128), early_stopping=True, n_iter_no_change=5, random_state=seed)
+    )
     learnt, asked = (np.concatenate(parts) for parts in zip(*halves, strict=True))
     network.fit(learnt, np.arange(2).repeat(len(learnt) // 2))
     return float(network.score(asked, np.arange(2).repeat(len(asked) // 2)))

@@ -283,6 +283,7 @@ FREE = {
     *("checkpoints.models_dir", "checks.check_codes"),
     *("checks.check_device", "checks.check_digits", "checks.check_images", "data.find_folder"),
     *("flow.euler", "flow.midpoint", "guidance.objective", "losses.accuracy", "losses.kl", "losses.negative_elbo"),
+    *("losses.conditional_elbo", "losses.conditional_kl"),
     *("losses.reconstruction", "losses.weighted_elbo", "metrics.grid", "metrics.log_pixels", "recipes.fingerprint"),
     *("models.conv_bn_relu", "models.eval_mode", "models.mlp_layers", "models.normalise", "models.reparameterise"),
     *("plots.show_source", "plots.style", "recipes.describe_network", "recipes.differences"),

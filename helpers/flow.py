@@ -46,8 +46,8 @@ class Flow(nn.Module):
 
     def restore(self, z: Tensor) -> Tensor:
         """Return the codes of standardised ones, (n, latent_dim)."""
-        norm = self.standardise
-        return norm.running_mean + z * (norm.running_var + norm.eps).sqrt()
+        state = dict(self.standardise.named_buffers())
+        return state["running_mean"] + z * (state["running_var"] + self.standardise.eps).sqrt()
 
 
 def flow_matching(model: Flow, x: Tensor, y: Tensor, drop: float = 0.1) -> Tensor:

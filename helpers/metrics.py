@@ -140,7 +140,8 @@ def nearest(a: Array, b: Array) -> tuple[Tensor, Tensor]:
 
     A generator whose images lie nearer to the training images than other real ones do has learnt some by heart.
     """
-    found = [distances.min(1) for distances in _distances(*_two_sets(0, a=a, b=b))]
+    sets = _two_sets(0, a=a, b=b)
+    found = [distances.min(1) for distances in _distances(sets[0], sets[1])]
     return torch.cat([each.values for each in found]), torch.cat([each.indices for each in found])
 
 

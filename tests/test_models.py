@@ -8,6 +8,7 @@ from helpers.losses import negative_elbo
 from helpers.models import CAE, CNN, MAX_LOGVAR, VAE, ConditionalVAE, ConvVAE, DeepCAE, Judge, normalise, reparameterise
 
 VAES = [VAE(), VAE(latent_dim=20, encoder=(64, 32), decoder=(16,), activation="SiLU"), ConvVAE(), ConvVAE(latent_dim=2)]
+STYLED = [ConditionalVAE(4, channels=(2, 2, 2), hidden=8, classes=3)]
 
 
 def test_the_convolutions_of_the_cnn_have_the_shapes_its_comments_promise():
@@ -49,7 +50,7 @@ def test_the_cae_has_the_shapes_of_its_lesson():
 
 @pytest.mark.parametrize(
     "model",
-    [CNN(channels=(4, 8), hidden=16, classes=3), Judge((2, 3, 4), classes=3), CAE(7), DeepCAE(7), ConditionalVAE(4, classes=3), *VAES],
+    [CNN(channels=(4, 8), hidden=16, classes=3), Judge((2, 3, 4), classes=3), CAE(7), DeepCAE(7), *VAES, *STYLED],
     ids=lambda m: type(m).__name__,
 )
 def test_config_rebuilds_the_model(model):

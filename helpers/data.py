@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from helpers.checks import check_images
+from helpers.checks import check_codes, check_images
 from helpers.idx import IdxError, read_idx
 
 FILES = {  # shape, and SHA-256 of the unpacked bytes: the .gz copies in circulation are packed in different ways
@@ -40,14 +40,17 @@ class Split:
     y: Tensor
 
     def __post_init__(self) -> None:
-        if self.x.shape[1:] != (1, 28, 28) or self.x.dtype != torch.float32:
-            raise ValueError(f"x must be float32 of shape (n, 1, 28, 28), not {self.x.dtype} {tuple(self.x.shape)}")
-        if len(self.x):  # an empty split is allowed; a function that cannot use one says so
-            check_images("x", self.x)
+        self._check_x()
         if self.y.shape != self.x.shape[:1] or self.y.dtype != torch.int64:
             raise ValueError(f"y must be int64 of shape ({len(self.x)},), not {self.y.dtype} {tuple(self.y.shape)}")
         if self.y.device != self.x.device:
             raise ValueError(f"y must be on {self.x.device}, where x is, not on {self.y.device}")
+
+    def _check_x(self) -> None:
+        if self.x.shape[1:] != (1, 28, 28) or self.x.dtype != torch.float32:
+            raise ValueError(f"x must be float32 of shape (n, 1, 28, 28), not {self.x.dtype} {tuple(self.x.shape)}")
+        if len(self.x):  # an empty split is allowed; a function that cannot use one says so
+            check_images("x", self.x)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -56,10 +59,10 @@ class Split:
         """Return the part that a slice, an index tensor or a mask selects, as a `Split`."""
         if not isinstance(index, slice | torch.Tensor):
             raise TypeError(f"a Split takes a slice or a tensor, not {index!r}; for image i write split[i : i + 1]")
-        return Split(self.x[index], self.y[index])
+        return type(self)(self.x[index], self.y[index])
 
     def __repr__(self) -> str:
-        return f"Split({len(self):,} images)"
+        return f"{type(self).__name__}({len(self):,} images)"
 
     def batches(self, size: int, generator: torch.Generator | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Iterate over (x, y) batches of `size` images; the last one is smaller when `size` leaves a rest.
@@ -73,6 +76,23 @@ class Split:
             return zip(self.x.split(size), self.y.split(size), strict=True)
         order = torch.randperm(len(self), generator=generator).to(self.x.device)
         return ((self.x[index], self.y[index]) for index in order.split(size))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Posteriors(Split):
+    """Hold what an encoder says of images: `x`, (n, 2, latent_dim) float32, mu and logvar of each, and the labels `y`.
+
+    `source` says in words which images and which encoder they come from: their last digits differ between processors.
+    A part of them has none.
+    """
+
+    source: str | None = None
+
+    def _check_x(self) -> None:
+        if self.x.dim() != 3 or self.x.shape[1] != 2 or self.x.dtype != torch.float32:
+            raise ValueError(f"x must be float32 of shape (n, 2, latent_dim), not {self.x.dtype} {tuple(self.x.shape)}")
+        if len(self.x):
+            check_codes("x", self.x.flatten(1))
 
 
 class Mnist(NamedTuple):

@@ -6,7 +6,7 @@ The loss owns the forward pass, so one training loop serves every model.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helpers.models import VariationalAutoencoder
+from helpers.models import ConditionalVAE, VariationalAutoencoder
 
 
 def cross_entropy(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -32,6 +32,12 @@ def negative_elbo(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return (reconstruction_nats(logits, x) + kl_nats(mu, logvar)).mean()
 
 
+def weighted_elbo(model: nn.Module, x: Tensor, y: Tensor, beta: float = 1.0) -> Tensor:
+    """Reconstruction + `beta` times the KL, in nats: `negative_elbo` with a price on the code (Higgins et al. 2017)."""
+    logits, mu, logvar = model(x)
+    return (reconstruction_nats(logits, x) + beta * kl_nats(mu, logvar)).mean()
+
+
 def reconstruction(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """The reconstruction term of `negative_elbo`, in nats per image."""
     logits, _, _ = model(x)
@@ -41,6 +47,17 @@ def reconstruction(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 def kl(model: VariationalAutoencoder, x: Tensor, y: Tensor) -> Tensor:
     """The KL term of `negative_elbo`, in nats per image."""
     return kl_nats(*model.encode(x)).mean()
+
+
+def conditional_elbo(model: ConditionalVAE, x: Tensor, y: Tensor, beta: float = 1.0) -> Tensor:
+    """Negative ELBO of images given their digits, in nats, the KL times `beta` (Sohn et al. 2015, eq. 4)."""
+    logits, mu, logvar = model(x, y)
+    return (reconstruction_nats(logits, x) + beta * kl_nats(mu, logvar)).mean()
+
+
+def conditional_kl(model: ConditionalVAE, x: Tensor, y: Tensor) -> Tensor:
+    """The KL term of `conditional_elbo`, in nats per image: what the style says beyond the digit."""
+    return kl_nats(*model.encode(x, y)).mean()
 
 
 def reconstruction_nats(logits: Tensor, x: Tensor) -> Tensor:

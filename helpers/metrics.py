@@ -4,6 +4,7 @@ What scikit-learn does, it does. Inputs are checked here, by name: its own refus
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -11,6 +12,9 @@ import torch.nn.functional as F
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from helpers.checks import check_codes, check_device, check_digits, check_images
@@ -87,6 +91,91 @@ def frechet_distance(a: Array, b: Array) -> float:
     root_a = (vectors * np.sqrt(values.clip(0))) @ vectors.T
     cross = np.sqrt(np.linalg.eigvalsh(root_a @ cov_b @ root_a).clip(0)).sum()
     return float(np.square(a.mean(0) - b.mean(0)).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * cross)
+
+
+def precision_recall(real: Array, fake: Array, k: int = 3) -> tuple[float, float]:
+    """Return the share of `fake`, (m, d), that is like `real`, (n, d), and of `real` that is like `fake`, in [0, 1].
+
+    A set claims a ball around each member, up to its k-th nearest other one. Precision is the share of fakes in a ball
+    of the real, recall that of the real in a ball of the fakes (Kynkaanniemi et al. 2019, section 2). Compare only sets
+    of equal size, and show what other real ones reach.
+    """
+    real, fake = _two_sets(_at_least_one(k), real=real, fake=fake)
+    return _claimed(fake, real, k), _claimed(real, fake, k)
+
+
+def density_coverage(real: Array, fake: Array, k: int = 5) -> tuple[float, float]:
+    """Return how densely `fake`, (m, d), lies where `real`, (n, d), does, and how much of `real` it comes near to.
+
+    Only the real have balls here, so that one stray fake claims nothing (Naeem et al. 2020, section 3). Density is the
+    mean number of balls around a fake, over k: near 1 for two sets alike, more where fakes keep to the middle. Coverage
+    is the share of balls with a fake, in [0, 1].
+    """
+    real, fake = _two_sets(_at_least_one(k), real=real, fake=fake)
+    radii, held = _radii(real, k), torch.zeros(len(real))
+    for distances in _distances(fake, real):
+        held += (distances <= radii).sum(0)
+    return held.sum().item() / (k * len(fake)), (held > 0).double().mean().item()
+
+
+def two_sample_accuracy(a: Array, b: Array, seed: int = 0) -> float:
+    """Return how often a small network tells members of a, (n, d), from members of b, (m, d), that it never saw.
+
+    It learns from one random half of each and is asked about the other: 1/2 for sets that it cannot tell apart, 1 for
+    sets that it always can (Lopez-Paz & Oquab 2017). Of a larger set, as many as the smaller has take part.
+    """
+    sets = [part.double().numpy() for part in _two_sets(20, a=a, b=b)]
+    rng, n = np.random.default_rng(seed), min(map(len, sets))
+    halves = [np.array_split(rng.permutation(part)[:n], 2) for part in sets]
+    network = make_pipeline(
+        StandardScaler(), MLPClassifier((128, 128), early_stopping=True, n_iter_no_change=5, random_state=seed)
+    )
+    learnt, asked = (np.concatenate(parts) for parts in zip(*halves, strict=True))
+    network.fit(learnt, np.arange(2).repeat(len(learnt) // 2))
+    return float(network.score(asked, np.arange(2).repeat(len(asked) // 2)))
+
+
+def nearest(a: Array, b: Array) -> tuple[Tensor, Tensor]:
+    """Return the distance from each member of a, (n, d), to the nearest of b, (m, d), and the index of that, both (n,).
+
+    A generator whose images lie nearer to the training images than other real ones do has learnt some by heart.
+    """
+    sets = _two_sets(0, a=a, b=b)
+    found = [distances.min(1) for distances in _distances(sets[0], sets[1])]
+    return torch.cat([each.values for each in found]), torch.cat([each.indices for each in found])
+
+
+def _two_sets(k: int, **pair: Array) -> list[Tensor]:
+    """Return two sets of features as float32 on the CPU; raise ValueError by name for sets that do not fit."""
+    sets = [torch.from_numpy(_matrix(name, values)).float() for name, values in pair.items()]
+    shapes = " and ".join(str(tuple(part.shape)) for part in sets)
+    if sets[0].shape[1] != sets[1].shape[1]:
+        raise ValueError(f"{' and '.join(pair)} must be (n, d) and (m, d), got {shapes}")
+    if min(map(len, sets)) <= k:
+        raise ValueError(f"{' and '.join(pair)} must be more than {k} each, got {shapes}")
+    return sets
+
+
+def _at_least_one(k: int) -> int:
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    return k
+
+
+def _claimed(a: Tensor, b: Tensor, k: int) -> float:
+    """Return the share of a that lies in a ball of b."""
+    radii = _radii(b, k)
+    return torch.cat([(distances <= radii).any(1) for distances in _distances(a, b)]).double().mean().item()
+
+
+def _radii(a: Tensor, k: int) -> Tensor:
+    """Return the distance from each member of a to its k-th nearest other one, (n,)."""
+    return torch.cat([distances.topk(k + 1, largest=False).values[:, -1] for distances in _distances(a, a)])
+
+
+def _distances(a: Tensor, b: Tensor, rows: int = 1000) -> Iterator[Tensor]:
+    """Iterate over the distances from some members of a to all of b, (rows, m): all at once would fill the memory."""
+    return (torch.cdist(part, b) for part in a.split(rows))
 
 
 def fit_mixture(codes: Array, components: int = 1, seed: int = 0) -> GaussianMixture:

@@ -194,6 +194,47 @@ class ConvVAE(VariationalAutoencoder):
         self.config = {"latent_dim": latent_dim, "channels": tuple(channels), "hidden": hidden}
 
 
+class ConditionalVAE(nn.Module):
+    """Variational autoencoder that is told the digit on both ways, and so keeps only its style in the code.
+
+    q(z|x, y) and p(x|z, y) in place of q(z|x) and p(x|z) (Kingma et al. 2014, section 2.1; Sohn et al. 2015): the
+    convolutions of `ConvVAE`, with the label beside what they see, and beside the code. The prior of z is the same for
+    every digit.
+    """
+
+    def __init__(self, latent_dim=12, channels=(32, 64, 128), hidden=256, classes=10):
+        super().__init__()
+        self.config = dict(latent_dim=latent_dim, channels=tuple(channels), hidden=hidden, classes=classes)
+        self.latent_dim, self.classes = latent_dim, classes
+        convolutional = ConvVAE(latent_dim + classes, channels, hidden)
+        self.encoder, self.decoder = convolutional.encoder, convolutional.decoder
+        self.joint = nn.Sequential(nn.Linear(hidden + classes, hidden), nn.SiLU())
+        self.mu = nn.Linear(hidden, latent_dim)
+        self.logvar = nn.Linear(hidden, latent_dim)
+
+    def encode(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mu and logvar of q(z|x, y), each (n, latent_dim), for images and their digits y, (n,)."""
+        h = self.joint(self._with_label(self.encoder(x), y))
+        return self.mu(h), self.logvar(h).clamp(max=MAX_LOGVAR)
+
+    def decode_logits(self, z: Tensor, y: Tensor) -> Tensor:
+        """Return pixel logits, (n, 1, 28, 28), of digits y, (n,), in the styles z, (n, latent_dim)."""
+        return self.decoder(self._with_label(z, y))
+
+    def decode(self, z: Tensor, y: Tensor) -> Tensor:
+        """Return images in [0, 1], (n, 1, 28, 28), of digits y, (n,), in the styles z, (n, latent_dim)."""
+        return torch.sigmoid(self.decode_logits(z, y))
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (logits, mu, logvar); z is drawn once per image."""
+        mu, logvar = self.encode(x, y)
+        return self.decode_logits(reparameterise(mu, logvar), y), mu, logvar
+
+    def _with_label(self, values: Tensor, y: Tensor) -> Tensor:
+        """Return (n, d) values with the label as one number a class beside them, (n, d + classes)."""
+        return torch.cat([values, nn.functional.one_hot(y, self.classes).to(values)], 1)
+
+
 class Autoencoder(nn.Module):
     """Squeeze an image into a code z of a few numbers and build it again (after Hinton & Salakhutdinov 2006).
 

@@ -24,8 +24,9 @@ def describe(name: str, value: Any) -> Description:
     """Return the description of any argument of `fit` but the network.
 
     A function, or a `functools.partial` of one, becomes its qualified name and its settings: its own defaults and what
-    is bound. A split becomes its size and a SHA-256 of its bytes, pixels as float32, which no change escapes.
-    Raises ValueError, naming the argument, for a lambda, a closure, or what cannot be told from others of its type.
+    is bound. A split becomes its size and a SHA-256 of its bytes, pixels as float32, which no change escapes;
+    posteriors become their source. Raises ValueError, naming the argument, for a lambda, a closure, or what cannot be
+    told from others of its type.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -34,6 +35,8 @@ def describe(name: str, value: Any) -> Description:
     if isinstance(value, dict):
         return {str(key): describe(f"{name}.{key}", each) for key, each in value.items()}
     if isinstance(value, Split):
+        if source := getattr(value, "source", None):
+            return source
         parts = [part.cpu().reshape(-1).numpy() for part in (value.x, value.y)]
         return f"{len(value):,} images, sha256 {_digest(*parts)}"
     call = value if isinstance(value, partial) or not callable(value) else partial(value)
@@ -54,6 +57,13 @@ def describe_network(model: nn.Module) -> dict[str, Description]:
         "layers": {key: f"{type(layer).__name__}({layer.extra_repr()})" for key, layer in model.named_modules()},
         "shapes": {key: list(value.shape) for key, value in model.state_dict().items()},
     }
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Return the class of a network and a SHA-256 of its state: weights that were loaded are the same everywhere."""
+    state = model.state_dict()
+    parts = [part for key in sorted(state) for part in (key.encode(), state[key].cpu().reshape(-1).numpy())]
+    return f"{type(model).__name__}, sha256 {_digest(*parts)}"
 
 
 def differences(was: Description, now: Description, name: str = "") -> list[str]:

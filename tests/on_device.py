@@ -23,6 +23,7 @@ from helpers.checkpoints import load, load_or_train, save
 from helpers.data import Mnist, Split, load_mnist
 from helpers.explorer import LatentExplorer
 from helpers.explorer.static import still
+from helpers.flow import Flow, flow_matching, posteriors, transport
 from helpers.guidance import guide
 from helpers.latent import decode, encode
 from helpers.losses import accuracy, cross_entropy, negative_elbo
@@ -60,7 +61,7 @@ def to(device, value):
     if isinstance(value, dict):
         return {key: to(device, part) for key, part in value.items()}
     if isinstance(value, Split):
-        return Split(value.x.to(device), value.y.to(device))
+        return type(value)(value.x.to(device), value.y.to(device))
     if isinstance(value, tuple):
         parts = [to(device, part) for part in value]
         return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
@@ -297,6 +298,39 @@ def test_guidance_does_not_wait_for_the_device_at_every_step(networks):
     assert counts[1] == counts[2] == counts[3]
 
 
+def test_posteriors_are_the_same_and_say_so(networks):
+    check(lambda vae, images: posteriors(vae, images, 7).x, networks[0], split(20))
+    there, here = (posteriors(*to(device, (networks[0], split(20)))) for device in (DEVICE, "cpu"))
+    assert there.x.device == there.y.device == DEVICE and there.source == here.source
+
+
+@only_standin
+def test_a_flow_learns_the_same_where_the_noise_is_the_same(networks):
+    def train(model, train, valid):
+        return tuple(fit(model, flow_matching, train, valid, epochs=2, lr=1e-3, batch_size=16)["valid_loss"])
+
+    seed_everything(0)
+    check(train, Flow(2, 8, 1), posteriors(networks[0], split(64)), posteriors(networks[0], split(32, 1)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("given", [(), (3 * torch.ones(12, dtype=torch.int64),), (torch.arange(12) % 10, 1.5)])
+@pytest.mark.parametrize("solver", ["euler", "midpoint"])
+def test_a_flow_takes_the_same_way(given, solver):
+    seed_everything(0)
+    noise = torch.randn(12, 2, generator=torch.Generator().manual_seed(0))
+    check(lambda *each: transport(*each, steps=3, solver=solver, batch_size=7)[1], Flow(2, 8, 1), noise, *given)
+
+
+def test_a_flow_does_not_wait_for_the_device_at_every_step():
+    flow, noise, y = to(DEVICE, (Flow(2, 8, 1), torch.randn(12, 2), torch.arange(12) % 10))
+    counts = []
+    for steps in (1, 1, 3, 9):
+        with waits() as waited:
+            transport(flow, noise, y, 1.5, steps)
+        counts += waited
+    assert counts[1] == counts[2] == counts[3]
+
+
 def test_the_exact_likelihood_is_the_same(networks):
     check(lambda vae, x: log_likelihood(vae, x, step=0.5, reach=3.0, batch_size=50), networks[0], split(6).x)
 
@@ -310,6 +344,9 @@ def test_metrics_are_the_same(networks):
     check(lambda codes, y: metrics.knn_accuracy(codes[:50], y[:50], reference=(codes[50:], y[50:])), codes, y)
     check(lambda a: metrics.frechet_distance(a[:90], a[90:]), codes)
     check(lambda a: metrics.sample_mixture(metrics.fit_mixture(a, 2), 9), codes)
+    for compare in (metrics.precision_recall, metrics.density_coverage, metrics.two_sample_accuracy):
+        check(lambda a, compare=compare: compare(a[:90], a[90:]), codes)
+    check(lambda a: tuple(each.cpu() for each in metrics.nearest(a[:90], a[90:])), codes)
     check(metrics.effective_classes, y)
     check(lambda *given: metrics.predict(*given, 7)[1], networks[1], split(20).x)
     check(lambda *given: features(*given, 7), networks[1], split(20).x)

@@ -19,6 +19,7 @@ BELOW = {
     "checkpoints": ("data", "recipes", "training"),
     "latent": ("checks", "models"),
     "guidance": ("checks", "models"),
+    "flow": ("checks", "data", "models", "recipes"),
     "metrics": ("checks", "models"),
     "plots": ("checks",),
     "schematics": ("plots",),

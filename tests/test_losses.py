@@ -9,6 +9,8 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from helpers.losses import (
     accuracy,
+    conditional_elbo,
+    conditional_kl,
     cross_entropy,
     kl,
     kl_nats,
@@ -16,8 +18,9 @@ from helpers.losses import (
     reconstruction,
     reconstruction_nats,
     squared_error,
+    weighted_elbo,
 )
-from helpers.models import CAE, VAE
+from helpers.models import CAE, VAE, ConditionalVAE
 
 torch.manual_seed(0)
 x, y = torch.rand(5, 1, 28, 28), torch.arange(5)
@@ -60,6 +63,35 @@ def test_negative_elbo_is_the_sum_of_its_two_terms():
         torch.manual_seed(1)  # the same draw of z
         losses.append(loss(model, x, y))
     assert losses[0].shape == () and torch.allclose(losses[0], losses[1] + losses[2])
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0, 4.0])
+def test_the_weight_is_that_of_the_kl_alone(beta):
+    model, losses = VAE(), []
+    for loss in (weighted_elbo, reconstruction, kl):
+        torch.manual_seed(1)
+        losses.append(loss(model, x, y, beta) if loss is weighted_elbo else loss(model, x, y))
+    assert torch.allclose(losses[0], losses[1] + beta * losses[2])
+    torch.manual_seed(1)
+    full = negative_elbo(model, x, y)
+    torch.manual_seed(1)
+    assert torch.equal(weighted_elbo(model, x, y), full)
+
+
+@pytest.mark.parametrize("beta", [0.3, 1.0])
+def test_the_conditional_bound_is_that_of_torch_distributions(beta):
+    """q and p both know the digit; the draw of z is the network's own, from the same seed."""
+    model = ConditionalVAE(3, channels=(2, 2, 2), hidden=8)
+    torch.manual_seed(1)
+    found = conditional_elbo(model, x, y, beta)
+    torch.manual_seed(1)
+    mu, logvar = model.encode(x, y)
+    posterior = Normal(mu, (0.5 * logvar).exp())
+    z = mu + posterior.stddev * torch.randn_like(mu)
+    pixels = Bernoulli(logits=model.decode_logits(z, y), validate_args=False).log_prob(x).sum((1, 2, 3))
+    cost = kl_divergence(posterior, Normal(0.0, 1.0)).sum(1)
+    torch.testing.assert_close(found, (beta * cost - pixels).mean())
+    torch.testing.assert_close(conditional_kl(model, x, y), cost.mean())
 
 
 def test_losses_average_over_the_batch_and_sum_over_the_image():

@@ -13,6 +13,7 @@ from helpers.latent import decode
 from helpers.losses import kl_nats, reconstruction_nats
 from helpers.metrics import (
     NOISE,
+    density_coverage,
     effective_classes,
     features,
     fit_mixture,
@@ -21,9 +22,12 @@ from helpers.metrics import (
     knn_accuracy,
     log_likelihood,
     log_pixels,
+    nearest,
+    precision_recall,
     predict,
     sample_mixture,
     score_clusters,
+    two_sample_accuracy,
     umap_plane,
 )
 from helpers.models import CAE, CNN, VAE, ConvVAE, Judge
@@ -99,6 +103,76 @@ def test_features_that_never_vary_do_no_harm():
 def test_it_is_symmetric():
     a, b = np.random.default_rng(0).normal(size=(2, 100, 5)) * [[[1]], [[2]]]
     assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a))
+
+
+# the score card of a generator
+
+
+REAL = torch.tensor([[0.0], [1.0], [2.0], [10.0]])  # radii for k = 1: 1, 1, 1, 8
+
+
+def test_precision_and_recall_of_a_hand_made_set():
+    """Fakes at -0.5 and 5 lie in balls of the real, that at -3 in none; their radii are 2.5, 2.5 and 5.5."""
+    fake = torch.tensor([[-0.5], [-3.0], [5.0]])
+    assert precision_recall(REAL, fake, k=1) == (2 / 3, 4 / 4)
+    assert precision_recall(REAL, torch.tensor([[0.5], [0.6]]), k=1) == (1, 0)
+
+
+def test_density_and_coverage_of_a_hand_made_set():
+    """0.5 lies in two balls, those of 0 and 1; 5 in one, that of 10; 30 in none. The ball of 2 stays empty."""
+    assert density_coverage(REAL, torch.tensor([[0.5], [5.0], [30.0]]), k=1) == (3 / 3, 3 / 4)
+
+
+def test_one_stray_fake_earns_recall_but_no_coverage():
+    real = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+    fake = torch.tensor([[1000.0, 0.0], [-1000.0, 0.0]])
+    assert precision_recall(real, fake, k=1) == (0, 1)
+    assert density_coverage(real, fake, k=1) == (0, 0)
+
+
+def test_two_halves_of_one_set_are_alike():
+    a, b = torch.randn(2, 1500, 3, generator=torch.Generator().manual_seed(0))
+    assert min(precision_recall(a, b)) > 0.9
+    density, coverage = density_coverage(a, b)
+    assert density == pytest.approx(1, abs=0.05) and coverage > 0.9  # 1 - 2^-5 in the limit
+
+
+def test_losing_half_of_the_modes_costs_recall_and_coverage_and_not_precision(two_islands):
+    codes, y = two_islands
+    fake = codes[y == 0] + 0.01
+    precision, recall = precision_recall(codes, fake)
+    density, coverage = density_coverage(codes, fake)
+    assert precision == 1 and recall == coverage == 0.5 and density > 1
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0, 3.0])
+def test_a_two_sample_classifier_comes_near_the_best_possible(shift):
+    """Two normal sets a distance apart: the best rule is right with the normal probability of half the distance."""
+    a, b = torch.randn(2, 4000, 5, generator=torch.Generator().manual_seed(0))
+    best = Normal(0.0, 1.0).cdf(torch.tensor(shift / 2)).item()
+    b[:, 2] += shift
+    assert two_sample_accuracy(a, b) == pytest.approx(best, abs=0.03)
+    assert two_sample_accuracy(a, b[:3000]) == two_sample_accuracy(a, b[:3000])
+
+
+def test_a_two_sample_classifier_sees_what_mean_and_covariance_do_not():
+    signs = torch.randint(0, 2, (4000, 2), generator=torch.Generator().manual_seed(0)).float() * 2 - 1
+    noise = torch.randn(4000, 2, generator=torch.Generator().manual_seed(1))
+    corners = signs + 0.2 * noise
+    assert frechet_distance(corners, 1.04**0.5 * noise) < 0.01
+    assert two_sample_accuracy(corners, 1.04**0.5 * noise) > 0.8
+
+
+def test_nearest_gives_distance_and_index():
+    distances, indices = nearest(torch.tensor([[0.0, 0.0], [9.0, 5.0]]), torch.tensor([[3.0, 4.0], [9.0, 9.0]]))
+    assert distances.tolist() == [5, 4] and indices.tolist() == [0, 1]
+
+
+def test_sets_in_several_batches_of_rows_are_one_set():
+    a, b = torch.randn(2, 2300, 2, generator=torch.Generator().manual_seed(0))
+    distances, indices = nearest(a, b)
+    assert torch.allclose(distances, (a - b[indices]).norm(dim=1), atol=1e-3)
+    assert torch.equal(indices[1500:1600], nearest(a[1500:1600], b)[1])
 
 
 # samplers

@@ -5,9 +5,10 @@ import torch
 
 from helpers import models
 from helpers.losses import negative_elbo
-from helpers.models import CAE, CNN, MAX_LOGVAR, VAE, ConvVAE, DeepCAE, Judge, normalise, reparameterise
+from helpers.models import CAE, CNN, MAX_LOGVAR, VAE, ConditionalVAE, ConvVAE, DeepCAE, Judge, normalise, reparameterise
 
 VAES = [VAE(), VAE(latent_dim=20, encoder=(64, 32), decoder=(16,), activation="SiLU"), ConvVAE(), ConvVAE(latent_dim=2)]
+STYLED = [ConditionalVAE(4, channels=(2, 2, 2), hidden=8, classes=3)]
 
 
 def test_the_convolutions_of_the_cnn_have_the_shapes_its_comments_promise():
@@ -49,7 +50,7 @@ def test_the_cae_has_the_shapes_of_its_lesson():
 
 @pytest.mark.parametrize(
     "model",
-    [CNN(channels=(4, 8), hidden=16, classes=3), Judge((2, 3, 4), classes=3), CAE(7), DeepCAE(7), *VAES],
+    [CNN(channels=(4, 8), hidden=16, classes=3), Judge((2, 3, 4), classes=3), CAE(7), DeepCAE(7), *VAES, *STYLED],
     ids=lambda m: type(m).__name__,
 )
 def test_config_rebuilds_the_model(model):
@@ -85,3 +86,39 @@ def test_an_image_that_overshoots_cannot_blow_up_the_posterior(model):
     loss.backward()
     assert model.encode(x)[1].max() == MAX_LOGVAR and loss < 1e5
     assert all(weights.grad.isfinite().all() for weights in model.parameters() if weights.grad is not None)
+
+
+@pytest.fixture
+def conditional():
+    torch.manual_seed(0)
+    return ConditionalVAE(3, channels=(2, 2, 2), hidden=8)
+
+
+def test_a_conditional_vae_takes_the_digit_on_both_ways(conditional):
+    x, y = torch.rand(4, 1, 28, 28), torch.tensor([0, 1, 2, 3])
+    mu, logvar = conditional.encode(x, y)
+    assert mu.shape == logvar.shape == (4, 3)
+    images = conditional.decode(mu, y)
+    assert images.shape == (4, 1, 28, 28) and images.min() >= 0 and images.max() <= 1
+    other = y.flip(0)
+    assert not torch.allclose(conditional.encode(x, other)[0], mu)
+    assert not torch.allclose(conditional.decode(mu, other), images)
+    torch.testing.assert_close(images, conditional.decode_logits(mu, y).sigmoid())
+
+
+def test_a_conditional_vae_draws_a_new_style_each_time(conditional):
+    x, y = torch.rand(4, 1, 28, 28), torch.arange(4)
+    (first, *said), (second, *again) = conditional(x, y), conditional(x, y)
+    assert not torch.equal(first, second)
+    assert all(torch.equal(a, b) for a, b in zip(said, again))
+
+
+def test_the_label_stands_beside_the_code_as_one_number_a_class(conditional):
+    seen = conditional._with_label(torch.zeros(2, 3), torch.tensor([0, 9]))
+    assert seen.shape == (2, 13) and seen.sum(1).tolist() == [1, 1] and seen[0, 3] == seen[1, 12] == 1
+
+
+def test_an_image_that_overshoots_cannot_blow_up_a_conditional_posterior(conditional):
+    conditional.logvar.bias.data.fill_(1e4)
+    _, logvar = conditional.encode(torch.rand(2, 1, 28, 28), torch.arange(2))
+    assert (logvar == MAX_LOGVAR).all()

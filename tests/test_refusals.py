@@ -13,22 +13,27 @@ import torch
 import helpers
 from helpers import data
 from helpers.checkpoints import load, load_or_train, read_recipe, save
-from helpers.data import Split, load_mnist, mnist_path
+from helpers.data import Posteriors, Split, load_mnist, mnist_path
 from helpers.explorer.space import LatentSpace, prepare
+from helpers.flow import Flow, flow_matching, posteriors, transport
 from helpers.guidance import as_probabilities, guide
 from helpers.idx import read_idx
 from helpers.latent import decode, encode, interpolate, quantile_grid
 from helpers.losses import cross_entropy, kl_nats, reconstruction_nats, squared_error
 from helpers.metrics import (
+    density_coverage,
     effective_classes,
     features,
     fit_mixture,
     frechet_distance,
     knn_accuracy,
     log_likelihood,
+    nearest,
+    precision_recall,
     predict,
     sample_mixture,
     score_clusters,
+    two_sample_accuracy,
     umap_plane,
 )
 from helpers.models import CAE, CNN, VAE
@@ -42,6 +47,7 @@ vae, cae, cnn = VAE(latent_dim=3, encoder=(8,), decoder=(8,)), CAE(3), CNN(chann
 plane = VAE(encoder=(8,), decoder=(8,))
 x, y, z = torch.rand(6, 1, 28, 28), torch.arange(6), torch.randn(6, 3)
 two = z[:, :2]
+flow, pair = Flow(3, width=8, blocks=1), torch.randn(6, 2, 3)
 split, empty = Split(x, y), Split(x[:0], y[:0])
 nan, inf = math.nan, math.inf
 
@@ -78,6 +84,10 @@ PICTURES = {
     r"must be floats in \[0, 1\], got torch.uint8": (x * 255).byte(),
     "must be finite, got nan": x.where(x < 0.9, nan),
 }
+PAIRS = [
+    *((function, "real", "fake") for function in (precision_recall, density_coverage)),
+    *((function, "a", "b") for function in (two_sample_accuracy, nearest)),
+]
 DIGITS = {
     r"must have shape \(n,\) with n >= 1, got \(0,\)": y[:0],
     "must be whole numbers, got torch.float32": y.float(),
@@ -109,6 +119,22 @@ REFUSED = [
     (partial(guide, vae, cnn, 3, z, lr=nan), "lr > 0 .* nan and"),
     (partial(guide, vae, cnn, 3, z, prior_weight=-1.0), "prior_weight >= 0, .* and -1.0"),
     (partial(guide, vae, cnn, 3, z, prior_weight=nan), "prior_weight >= 0, .* and nan"),
+    *((partial(transport, flow, bad), f"noise .*{says}") for says, bad in CODES.items()),
+    *((partial(transport, flow, z[: len(bad)], bad), f"y {says}") for says, bad in DIGITS.items() if len(bad)),
+    (partial(transport, flow, z, y[:5]), "y must name a digit for each of 6 rows of noise, got 5"),
+    (partial(transport, flow, z, y.to("meta")), "y must be on cpu.* got meta"),
+    (partial(transport, flow, z, y, steps=0), "steps >= 1, .* got 0, 'midpoint' and 1.0"),
+    (partial(transport, flow, z, y, solver="heun"), "a solver among euler, midpoint .* 'heun'"),
+    (partial(transport, flow, z, y, weight=nan), "a finite weight, .* and nan"),
+    (partial(posteriors, vae, empty), "split must hold images, got Split.0 images"),
+    (partial(posteriors, cae, split), "model must answer with mu and logvar, got a CAE"),
+    (partial(posteriors, VAE().to("meta"), split), "split must be on meta, .* got cpu"),
+    (partial(flow_matching, flow, z, y), r"x must have shape \(n, 2, 3\), mu and logvar, got \(6, 3\)"),
+    (partial(flow_matching, flow, pair, y, drop=1.5), "drop must be from 0 to 1, got 1.5"),
+    (partial(Posteriors, z, y), r"x must be float32 of shape \(n, 2, latent_dim\), .* \(6, 3\)"),
+    (partial(Posteriors, pair.double(), y), "x must be float32 .* torch.float64"),
+    (partial(Posteriors, pair * nan, y), "x must be finite, got nan"),
+    (partial(Posteriors, pair, y[:5]), r"y must be int64 of shape \(6,\), not torch.int64 \(5,\)"),
     *((partial(log_likelihood, plane, bad), f"x .*{says}") for says, bad in IMAGES.items()),
     (partial(log_likelihood, vae, x), "model must have 2 latent dimensions .* got 3"),
     (partial(log_likelihood, plane, x, step=0), "0 < step < reach .* got 0"),
@@ -185,6 +211,22 @@ REFUSED = [
     *((partial(frechet_distance, two, bad), f"^b {says}") for says, bad in FEATURES.items()),
     (partial(frechet_distance, two, z), r"a and b must be .* got \(6, 2\) and \(6, 3\)"),
     (partial(frechet_distance, two[:1], two), r"n, m >= 2, got \(1, 2\) and \(6, 2\)"),
+    *(
+        (partial(function, bad, two), f"^{first} {says}")
+        for function, first, _ in PAIRS
+        for says, bad in FEATURES.items()
+    ),
+    *(
+        (partial(function, two, bad), f"^{last} {says}")
+        for function, _, last in PAIRS
+        for says, bad in FEATURES.items()
+    ),
+    *((partial(function, two, z), f"^{a} and {b} must be .* got .6, 2. and .6, 3.") for function, a, b in PAIRS),
+    (partial(precision_recall, two, two[:3]), r"more than 3 each, got \(6, 2\) and \(3, 2\)"),
+    (partial(precision_recall, two, two, k=0), "k must be at least 1, got 0"),
+    (partial(density_coverage, two, two, k=6), "real and fake must be more than 6 each"),
+    (partial(density_coverage, two, two, k=0), "k must be at least 1, got 0"),
+    (partial(two_sample_accuracy, two, two), "a and b must be more than 20 each"),
     *((partial(umap_plane, bad, 2), f"codes {says}") for says, bad in FEATURES.items()),
     (partial(umap_plane, two, neighbours=6), "codes must be more than neighbours = 6 .* got 6"),
     (partial(umap_plane, two, neighbours=1), "neighbours = 1 >= 2"),
@@ -240,8 +282,9 @@ def test_a_device_that_is_not_there_is_named(monkeypatch, name):
 FREE = {
     *("checkpoints.models_dir", "checks.check_codes"),
     *("checks.check_device", "checks.check_digits", "checks.check_images", "data.find_folder"),
-    *("guidance.objective", "losses.accuracy", "losses.kl", "losses.negative_elbo"),
-    *("losses.reconstruction", "metrics.grid", "metrics.log_pixels"),
+    *("flow.euler", "flow.midpoint", "guidance.objective", "losses.accuracy", "losses.kl", "losses.negative_elbo"),
+    *("losses.conditional_elbo", "losses.conditional_kl"),
+    *("losses.reconstruction", "losses.weighted_elbo", "metrics.grid", "metrics.log_pixels", "recipes.fingerprint"),
     *("models.conv_bn_relu", "models.eval_mode", "models.mlp_layers", "models.normalise", "models.reparameterise"),
     *("plots.show_source", "plots.style", "recipes.describe_network", "recipes.differences"),
     *("training.autocast", "training.pick_device", "training.seed_everything"),

@@ -18,8 +18,6 @@ from jupyter_client.manager import start_new_kernel
 from small import SETUP, classifier, model, x, y
 from traitlets import TraitError
 
-from helpers.checkpoints import load
-from helpers.data import load_mnist
 from helpers.explorer import LatentExplorer, Pad, Plane, Readout
 from helpers.explorer.atlas import SHOWN
 from helpers.models import VAE
@@ -290,22 +288,6 @@ def test_atlas_is_what_torch_decodes_at_the_middles_of_its_tiles():
     place = (left + (column + 0.5) / side * (right - left), top - (row + 0.5) / side * (top - bottom))
     start = 784 * (row * side + column)
     assert explorer.atlas[start : start + 784] == explorer.space.query([place]).pixels.numpy().tobytes()
-
-
-def test_half_way_between_tiles_the_preview_of_the_shipped_vae_is_close_to_what_torch_decodes():
-    """There the preview, a blend of four tiles, is at its worst; notebook 00 and the README state the limit."""
-    _, _, test = load_mnist()
-    shipped, _ = load("vae", VAE)
-    explorer = LatentExplorer(shipped, test.x, test.y)
-    left, right, bottom, top = explorer.bounds
-    side = explorer.tiles
-    tiles = torch.frombuffer(bytearray(explorer.atlas), dtype=torch.uint8).view(side, side, 784).float()
-    blended = (tiles[1:, 1:] + tiles[1:, :-1] + tiles[:-1, 1:] + tiles[:-1, :-1]) / 4
-    steps = torch.arange(1, side) / side
-    rows, columns = torch.meshgrid(top - steps * (top - bottom), left + steps * (right - left), indexing="ij")
-    exact = explorer.space.query(torch.stack([columns, rows], -1).reshape(-1, 2).tolist()).pixels
-    assert (blended.flatten(0, 1) - exact).abs().mean() < 2  # of 255 grey levels
-    explorer.close()
 
 
 def test_repr_is_fixed_and_a_picture_rides_along(explorer):

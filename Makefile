@@ -5,9 +5,12 @@ PYTHON ?= python3
 BIN    := .venv/bin
 READY  := .venv/.ready
 
+# One thread each, for processes that share the cores. UMAP's numba would set OpenMP to as many threads as there are
+# cores, which then wait for each other: trainings after it took 30 times as long.
+ALONE := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 # As on other processors, whose matrix products round otherwise.
-AVX2   := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1
-SSE4   := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1
+AVX2   := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(ALONE)
+SSE4   := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(ALONE)
 # As many files at once as there are cores, each on one thread.
 ALONGSIDE := -n auto --maxprocesses 4 --dist loadscope
 
@@ -24,7 +27,7 @@ lab: $(READY)  ## open the notebooks in JupyterLab
 		$(if $(filter 0,$(shell id -u)),--allow-root)
 
 test: $(READY)  ## every test, and every notebook against its committed output, with the shipped weights
-	RETRAIN=0 OMP_NUM_THREADS=1 $(BIN)/pytest $(ALONGSIDE) -m "not browser"
+	RETRAIN=0 $(ALONE) $(BIN)/pytest $(ALONGSIDE) -m "not browser"
 	RETRAIN=0 $(BIN)/pytest tests -m browser
 
 check: $(READY)  ## the fast loop: style and quick unit tests, no notebook is run, no browser
@@ -32,7 +35,7 @@ check: $(READY)  ## the fast loop: style and quick unit tests, no notebook is ru
 	$(BIN)/ruff format --check .
 	$(BIN)/deptry . benchmarks tests tools
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(ALONGSIDE) tests -m "not browser and not slow"
+	$(ALONE) $(BIN)/pytest $(ALONGSIDE) tests -m "not browser and not slow"
 
 portable: $(READY)  ## the notebooks that amplify rounding against their outputs, as on older processors
 	RETRAIN=0 $(SSE4) $(BIN)/pytest $(ALONGSIDE) notebooks/01_data.ipynb notebooks/05_guided_generation.ipynb

@@ -44,8 +44,10 @@ def main():
     if os.environ.get("RETRAIN") == "1":  # later ones load what earlier ones train; 00 shows what all have trained
         paths.sort(key=lambda path: path.name.startswith("00"))
         at_once = 1
-    # kernels that share the cores take one thread each: OpenMP's threads would wait for each other
-    environment = dict(os.environ) if at_once == 1 else {"OMP_NUM_THREADS": "1"} | os.environ
+    # kernels that share the cores take one thread each: OpenMP's threads would wait for each other, and UMAP's numba
+    # sets how many there are
+    alone = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    environment = dict(os.environ) if at_once == 1 else alone | os.environ
 
     start = time.perf_counter()
     with ThreadPoolExecutor(at_once) as pool:

@@ -22,17 +22,16 @@ ROOT = Path(__file__).resolve().parents[1]
 SITE, SOURCE = ROOT / "build" / "site", ROOT / "build" / "site-source"
 ANCHOR = re.compile(r'^<a id="(.+?)"></a>', re.MULTILINE)  # as code hosts want it; Sphinx has its own
 IFRAME = '<iframe class="explorer" src="{}" title="Explorer" loading="lazy"></iframe>'
-# The notebooks whose explorer lives on the page: the weights it decodes, the split it shows.
-EXPLORERS = {"00_explore": ("vae", "train"), "03_vae": ("vae", "test")}
+EXPLORER = "_static/explorers/vae.html"  # the plane of 00 and 03; one file of 4 MB serves both
+SHOW_IT = ("00_explore", "03_vae")
 
 
 def main():
     shutil.rmtree(SOURCE, ignore_errors=True)
     shutil.copytree(ROOT / "docs" / "site", SOURCE)
-    pages = SOURCE / "_static" / "explorers"
-    pages.mkdir()
-    for name, explorer in explorers():
-        explorer.save_html(pages / f"{name}.html")
+    page = SOURCE / EXPLORER
+    page.parent.mkdir()
+    explorer().save_html(page)
     notebooks = [place(path) for path in sorted((ROOT / "notebooks").rglob("*.ipynb"))]
     for path in (ROOT / "CONTRIBUTING.md", *(ROOT / "notebooks").glob("*.md"), *(ROOT / "docs").glob("*.md")):
         target = SOURCE / path.relative_to(ROOT)
@@ -57,13 +56,10 @@ def main():
     return done
 
 
-def explorers():
-    """Yield the name of a notebook and its explorer."""
-    mnist = load_mnist()
-    classifier, _ = load("cnn_classifier", CNN)
-    for name, (weights, split) in EXPLORERS.items():
-        shown = getattr(mnist, split)
-        yield name, LatentExplorer(load(weights, VAE)[0], shown.x, shown.y, classifier)
+def explorer():
+    """Return the explorer of notebook 00."""
+    train = load_mnist().train
+    return LatentExplorer(load("vae", VAE)[0], train.x, train.y, load("cnn_classifier", CNN)[0])
 
 
 def place(path):
@@ -71,8 +67,8 @@ def place(path):
     notebook = nbformat.read(path, as_version=4)
     target = SOURCE / path.relative_to(ROOT)
     for cell in notebook.cells:
-        if cell.cell_type == "code" and re.search(r"^explorer$", cell.source, re.M) and path.stem in EXPLORERS:
-            page = "../" * len(target.parent.relative_to(SOURCE).parts) + f"_static/explorers/{path.stem}.html"
+        if cell.cell_type == "code" and re.search(r"^explorer$", cell.source, re.M) and path.stem in SHOW_IT:
+            page = "../" * len(target.parent.relative_to(SOURCE).parts) + EXPLORER
             cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": IFRAME.format(page)})]
     target.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, target)

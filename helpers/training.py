@@ -43,8 +43,9 @@ def autocast(device: torch.device) -> contextlib.AbstractContextManager:
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    if device.type == "cpu":
-        return torch.cpu.get_capabilities().get("avx512_bf16", False)
+    if device.type == "cpu":  # the first is what torch makes use of, the second what the processor has
+        in_use = torch.backends.cpu.get_cpu_capability() == "AVX512"
+        return in_use and torch.cpu.get_capabilities().get("avx512_bf16", False)
     if device.type != "cuda":
         return False
     with torch.cuda.device(device):  # torch answers for the current one

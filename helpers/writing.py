@@ -49,6 +49,8 @@ def _groups(number: int | str) -> list[str]:
     """Return the groups of digits of a number; raise ValueError for what is none."""
     if isinstance(number, bool) or not isinstance(number, int | str):
         raise ValueError(f"number must be a whole number or a text of digits, got {number!r}")
+    if isinstance(number, int) and abs(number) >= 10**LONGEST:  # Python refuses to write some thousands of digits
+        raise ValueError(f"number must have at most {LONGEST} digits, got {int(math.log10(abs(number))) + 1}")
     groups = str(number).split()
     if not groups:
         raise ValueError(f"number must hold a digit, got {number!r}")
@@ -95,7 +97,7 @@ def set_line(digits: Tensor, gaps: list[int]) -> Tensor:
     left = column.where(ink, torch.inf).amin(2)  # (n, 32): where the ink of a row begins, and where it ends
     right = column.where(ink, -torch.inf).amax(2)
     right = F.max_pool1d(right[:, None], 2 * REACH + 1, 1, REACH)[:, 0]
-    edge, places = torch.full((HEIGHT,), -torch.inf), []  # of all ink set so far, row by row
+    edge, places = torch.full((HEIGHT,), -torch.inf), list[int]()  # edge: of all ink set so far, row by row
     for first, last, gap in zip(left, right, gaps, strict=True):
         place = int((edge - first).amax()) + 1 + gap if places else 0
         places.append(place)

@@ -37,6 +37,7 @@ def chart(space: LatentSpace) -> tuple[dict[str, Any], dict[str, str]]:
         "centres": [[digit, label] for digit, label in zip(digits, labels.tolist()) if space.shown == 1],
         "tiles": tiles,
         "shown": space.shown,
+        "layers": ["points" if space.shown == 1 else "tiles"],
         "bounds": bounds,
         "facts": seen.facts.numpy().astype("<f4").tobytes(),
     }, missing

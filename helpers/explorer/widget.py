@@ -143,13 +143,8 @@ class LatentExplorer(Drawn):
         if self.missing:
             parts = "; ".join(f"the {part} ({reason})" for part, reason in self.missing.items())
             warnings.warn(f"the browser needs Python, for it cannot run {parts}", stacklevel=2)
-        super().__init__(
-            **found,
-            plane=space.projection.name,
-            classes=classifier is not None,
-            prior=space.has_prior,
-            **traits,
-        )
+        about = {"plane": space.projection.name, "classes": classifier is not None, "prior": space.has_prior}
+        super().__init__(**found | about | traits)
         self.z  # noqa: B018 - its default, now: made at the first look, it could overtake a move
         self.on_msg(self._answer)
         # ipykernel 7.4 hands a widget's messages to the shell that last wrote to it: the main one, which cannot answer

@@ -12,7 +12,8 @@ const PAD = 112; // pixels sent, across and down: four for one of the digit's
  * @param {AbortSignal} signal
  */
 export function createPad(model, el, signal) {
-  const pad = create("div", "lx-pad", el);
+  const many = model.get("shown") > 1;
+  const pad = create("div", many ? "lx-pad lx-hand" : "lx-pad", el);
   const paper = create("div", "lx-card", pad);
   const canvas = create("canvas", "lx-ink lx-paper", paper, {
     width: PAD,
@@ -27,8 +28,7 @@ export function createPad(model, el, signal) {
   const found = create("div", "lx-found", pad);
   const verdict = create("div", "lx-verdict", found, { "aria-live": "polite" });
   const showBars = createBars(model, found);
-  const many = model.get("shown") > 1;
-  const label = create("label", "lx-line", found, { text: "encoded as a" });
+  const label = create("label", "lx-line lx-name", found, { text: "encoded as a" });
   const choice = create("select", "lx-field", label, { title: "What the encoder is told; change it if it was misread" });
   for (let k = 0; k < 10; k++) create("option", "", choice, { text: k });
   label.hidden = !many;

@@ -9,6 +9,7 @@ import torch
 from small import SETUP, classifier, model, styled, x, y
 
 from helpers.explorer import LatentExplorer
+from helpers.explorer.film import save_film
 from helpers.explorer.static import link, script
 from helpers.models import VAE
 
@@ -370,6 +371,83 @@ def test_a_finger_explores_and_the_digit_stays_in_view(page, explorer, tmp_path)
     phone.evaluate("scrollTo(0, 250)")
     assert phone.locator(".lx-large").bounding_box()["y"] >= 0  # nor does it scroll away
     phone.close()
+
+
+# The film of a flow
+
+
+@pytest.fixture(scope="module")
+def way():
+    """Return the way of forty codes, (5, 40, 3), from one noise to their digits, and these."""
+    generator, y = torch.Generator().manual_seed(0), torch.arange(40) % 10
+    ends = torch.stack([y / 5 - 1, (y % 3) - 1, torch.zeros(40)], 1)
+    noise = torch.randn(40, 3, generator=generator)
+    return torch.stack([noise.lerp(ends + 0.1 * noise, step / 4) for step in range(5)]), y
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    torch.manual_seed(0)
+    made = VAE(latent_dim=3).eval()
+    made.decoder[0].weight.data.mul_(8)
+    return made
+
+
+def test_a_film_decodes_what_is_on_its_way_at_any_time(page, way, decoder, tmp_path):
+    (codes, y), path = way, tmp_path / "film.html"
+    assert sum(save_film(path, codes, y, decoder).values()) == path.stat().st_size
+    page.context.set_offline(True)
+    page.problems.clear()
+    page.goto(path.as_uri())
+    clock = page.locator(".lx-value")
+    page.wait_for_function("() => document.querySelector('.lx-value').textContent > 't = 0.05'")  # it plays
+    page.get_by_role("button", name="pause").click()
+    stands = clock.inner_text()
+    page.wait_for_timeout(200)
+    assert clock.inner_text() == stands and page.get_by_role("button", name="play").is_visible()
+    slider = page.get_by_role("slider", name="Time of the flow")
+    for t in (0, 0.375, 1):  # the middle one lies between two steps
+        slider.fill(str(t))
+        page.wait_for_timeout(400)
+        now = codes[:-1].lerp(codes[1:], 4 * t - min(int(4 * t), 3))[min(int(4 * t), 3)]
+        expected = (decoder.decode(now[:10]) * 255).round().int().flatten(1)
+        for digit in (0, 7):
+            assert (pixels(page, f".lx-one >> nth={digit}") - expected[digit]).abs().max() <= 1
+    assert clock.inner_text() == "t = 1.00"
+    before = [pixels(page, f".lx-one >> nth={digit}") for digit in range(10)]
+    box = page.locator(".lx-plane").bounding_box()
+    for step in range(60):  # wherever they are, the pointer comes by some
+        page.mouse.move(
+            box["x"] + box["width"] * (step % 8 + 0.5) / 8, box["y"] + box["height"] * (step // 8 + 0.5) / 8
+        )
+    page.wait_for_timeout(400)
+    assert any(not pixels(page, f".lx-one >> nth={digit}").equal(before[digit]) for digit in range(10))
+    slider.press("ArrowLeft")
+    assert clock.inner_text() != "t = 1.00" or slider.input_value() == "0.999"
+    page.emulate_media(reduced_motion="reduce")
+    page.reload()
+    page.wait_for_timeout(400)
+    assert clock.inner_text() == "t = 0.00" and page.get_by_role("button", name="play").is_visible()
+    page.emulate_media(reduced_motion="no-preference")
+    page.context.set_offline(False)
+    assert not page.problems
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda way, y, model: (way[0], y, model), r"way must be \(steps \+ 1, n, latent_dim\)"),
+        (lambda way, y, model: (way[:1], y, model), "way must be"),
+        (lambda way, y, model: (way, y[:7], model), "way must be"),
+        (lambda way, y, model: (way * math.nan, y, model), "way must be finite"),
+        (lambda way, y, model: (way, y + 1, model), "y must be from 0 to 9"),
+        (lambda way, y, model: (way[..., :2], y, model), "whose way depends on its input"),
+    ],
+)
+def test_a_film_refuses_what_does_not_fit(way, decoder, tmp_path, change, says):
+    with pytest.raises(ValueError, match=says):
+        save_film(tmp_path / "film.html", *change(*way, decoder))
+    assert not list(tmp_path.iterdir())
 
 
 # JupyterLab

@@ -159,14 +159,14 @@ def carry(space: LatentSpace, order: Tensor, plane: Tensor) -> tuple[dict[str, A
     x, y, codes = space.x[held].cpu(), space.y[order[:HELD]], space.codes[held].cpu()
     z = torch.cat([codes, plane[:: max(1, len(plane) // EXAMPLES)]])
     told = space.shown > 1  # what class it is
-    wanted = {
-        "decoder": (model, "decode", z, *([torch.arange(len(z)) % space.shown] if told else [])),
-        "classifier": (classifier, "forward", x[:EXAMPLES]),
-        "encoder": (model, "encode", x[:EXAMPLES], *([y[:EXAMPLES]] if told else [])),
+    wanted: dict[str, tuple[Any, str, list[Tensor]]] = {
+        "decoder": (model, "decode", [z, torch.arange(len(z)) % space.shown][: 1 + told]),
+        "classifier": (classifier, "forward", [x[:EXAMPLES]]),
+        "encoder": (model, "encode", [x[:EXAMPLES], y[:EXAMPLES]][: 1 + told]),
     }
     found: dict[str, Any] = dict.fromkeys(wanted, b"")
     missing = {}
-    for name, (net, method, *examples) in wanted.items():
+    for name, (net, method, examples) in wanted.items():
         try:
             if space.projection.plane is None:
                 raise Unknown("the way back from a map to codes")

@@ -505,6 +505,7 @@ def test_a_film_decodes_what_is_on_its_way_at_any_time(page, way, decoder, tmp_p
         (lambda way, y, model: (way, y[:7], model), "way must be"),
         (lambda way, y, model: (way * math.nan, y, model), "way must be finite"),
         (lambda way, y, model: (way, y + 1, model), "y must be from 0 to 9"),
+        (lambda way, y, model: (way, y % 2, model), "y must hold three kinds of digits or more"),
         (lambda way, y, model: (way[..., :2], y, model), "whose way depends on its input"),
     ],
 )

@@ -66,7 +66,7 @@ class LatentSpace:
         if self.shown not in (1, 10):
             raise ValueError(f"model must be told one of ten classes, got {self.shown}")
         self.lock = threading.Lock()
-        self.x, self.y = x.to(self.device), y.cpu()
+        self.x, self.y = x.to(self.device), y.cpu().long()
         with torch.inference_mode():
             batches = zip(self.x.split(1000), self.y.to(self.device).split(1000))
             self.codes = torch.cat([self._posterior(*batch)[0] for batch in batches]).float()  # (n, d)

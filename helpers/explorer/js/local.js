@@ -87,8 +87,8 @@ async function createExact(model, preview) {
   const classify = (image) => (classifier ? softmax(classifier(image)[0]) : null);
   const digit = (k) => images.subarray(k * PIXELS, (k + 1) * PIXELS);
 
-  /** Which of a place's images are on screen. */
   const all = Array.from({ length: shown }, (_, k) => k);
+  /** Which of a place's images are on screen. */
   const seen = () => (shown > 1 && model.get("text") ? new Set(Array.from(model.get("text"), Number)) : all);
 
   /** The nearest training images of those held, by their codes. */

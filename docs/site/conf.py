@@ -20,7 +20,6 @@ html_theme_options = {
     "footer_content_items": [],
 }
 html_context = {"default_mode": "auto"}
-html_sidebars = {"index": []}
 nb_execution_mode = "off"
 nb_ipywidgets_js = {}  # the widgets are pages of their own
 nb_merge_streams = True

@@ -14,6 +14,7 @@ from d import e
 model = a.first()
 history = c.fit(model)
 model = a.second(lambda x, k=2: x + k * e)
+model.eval()
 weights = {}
 for x in range(3):
     weights[x] = model
@@ -23,7 +24,6 @@ def made(x):
     return inner
 helper = c.help
 plot = a.plot(model)
-model.eval()
 print(model)
 explorer = made(weights)
 explorer.z, plot.size = (1, 2), 3

@@ -65,31 +65,38 @@ def save(notebook, name, folder, page):
 
 
 def leading_to(name, statements):
-    """Return the source of the statements that lead to a name: those that set it, or what they use, or a part of it."""
-    wanted, kept = {name}, []
-    for statement in reversed(statements):
-        sets, uses, changes = names(statement)
-        if wanted & (sets | changes):
-            kept.append(ast.unparse(statement))
-            if not isinstance(statement, ast.For | ast.While | ast.If | ast.Try):  # these may leave it as it was
-                wanted -= sets - uses
-            wanted |= uses
+    """Return the source of the statements that lead to a name: those that set it, or what they use, or a part of it.
+
+    A call that changes what it is given is not seen. The notebook's picture tells whether that mattered.
+    """
+    late, found = set(), {name}
+    while not found <= late:  # a function finds its names when it is called: they may be set after it
+        late |= found
+        wanted, kept, found = set(late), [], set()
+        for statement in reversed(statements):
+            sets, uses, later, changes = names(statement)
+            if wanted & (sets | changes):
+                kept.append(ast.unparse(statement))
+                if not isinstance(statement, ast.For | ast.While | ast.If | ast.Try):  # these may leave it as it was
+                    wanted -= sets - uses
+                wanted |= uses | later
+                found |= later
     return "\n".join(reversed(kept))
 
 
 def names(statement):
-    """Return the names that a statement sets, those it uses, and those whose parts it sets or whose methods it calls."""
+    """Return the names that a statement sets, uses, and uses in functions, and those whose parts it sets or calls."""
     table = symtable.symtable(ast.unparse(statement), "statement", "exec")
     sets = {each.get_name() for each in table.get_symbols() if each.is_assigned() or each.is_imported()}
-    uses, tables = set(), [table]
-    for inner in tables:  # which grows
-        tables += inner.get_children()
-        here = inner.get_type() == "module"
-        uses |= {each.get_name() for each in inner.get_symbols() if each.is_referenced() and (here or each.is_global())}
-    changed = [node for node in ast.walk(statement) if isinstance(getattr(node, "ctx", None), ast.Store)]
+    uses = {each.get_name() for each in table.get_symbols() if each.is_referenced()}
+    later, inside = set(), table.get_children()
+    for inner in inside:  # which grows
+        inside += inner.get_children()
+        later |= {each.get_name() for each in inner.get_symbols() if each.is_referenced() and each.is_global()}
+    parts = [node for node in ast.walk(statement) if isinstance(getattr(node, "ctx", None), ast.Store)]
     if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-        changed.append(statement.value.func)
-    return sets, uses, {root(node) for node in changed if isinstance(node, ast.Attribute | ast.Subscript)}
+        parts.append(statement.value.func)
+    return sets, uses, later, {root(node) for node in parts if isinstance(node, ast.Attribute | ast.Subscript)}
 
 
 def root(node):

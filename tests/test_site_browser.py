@@ -78,11 +78,15 @@ def walked(site, page):
         if not page.evaluate("document.documentElement.scrollWidth <= innerWidth"):
             faults.append("wider than a phone")
         faults += [f"in the dark, {each}" for each in serious(page, runOnly=["color-contrast"])]
-    return {str(Path(unquote(address.removeprefix("file://"))).relative_to(site)): each for address, each in seen.items()}
+    return {
+        str(Path(unquote(address.removeprefix("file://"))).relative_to(site)): each for address, each in seen.items()
+    }
 
 
 def test_every_page_is_linked_and_none_has_a_fault_for_any_reader(site, page, walked):
-    assert walked.keys() >= {f"{path.relative_to(ROOT).with_suffix('.html')}" for path in ROOT.glob("notebooks/**/*.ipynb")}
+    assert walked.keys() >= {
+        f"{path.relative_to(ROOT).with_suffix('.html')}" for path in ROOT.glob("notebooks/**/*.ipynb")
+    }
     assert walked.keys() >= {"notebooks/glossary.html", "docs/architecture.html"}
     assert not {path: faults for path, faults in walked.items() if faults}
 

@@ -79,7 +79,7 @@ def name_of(path):
 
 
 def save_explorers(path, notebook):
-    """Save the explorers of a notebook as pages; return {name: (its iframe as the site's front page needs it, cells)}."""
+    """Save the explorers of a notebook as pages; return {name: (the front page's iframe, cells)}."""
     found = {}
     for name in live.explorers(notebook):
         page = PAGES / f"{path.stem}-{name}.html"

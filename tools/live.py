@@ -1,13 +1,14 @@
-"""The explorers that a notebook shows, as pages that hover without Python: made again by the notebook's own statements."""
+"""The explorers that a notebook shows, as pages without Python: made again by the notebook's own statements."""
 
 import ast
 import io
 import os
 import re
 import subprocess
-import sys
 import symtable
+import sys
 from base64 import b64decode
+from itertools import chain
 
 import numpy as np
 from PIL import Image
@@ -48,7 +49,7 @@ def save(notebook, name, folder, page):
     *before, first = [cell for cell in notebook.cells[: numbers[0] + 1] if cell.cell_type == "code"]
     body = parsed(first)
     end = next((k for k, statement in enumerate(body) if name in saves(statement)), len(body) - 1)
-    source = leading_to(name, [*sum(map(parsed, before), []), *body[:end]])
+    source = leading_to(name, [*chain.from_iterable(map(parsed, before)), *body[:end]])
     pad = not SHOWN.search(text(first)) or any("Pad(" in text(notebook.cells[number]) for number in numbers)
     source += SAVE.format(name=name, page=str(page), pad=pad)
     environment = os.environ | {"RETRAIN": "0"}

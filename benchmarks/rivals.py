@@ -266,7 +266,7 @@ def rows(exact):
     for measured in (canvas, sliders):
         rate, row = measured()
         yield row
-        yield Row("explorer: its frames for one of that", f"{exact / max(rate, 1e-9):.0f}", ">= 20")
+        yield Row("explorer: frames of its page for one of these", f"{exact / max(rate, 1e-9):.0f}", ">= 20")
     try:
         path = library()
     except (OSError, subprocess.CalledProcessError) as error:

@@ -85,7 +85,7 @@ def test_tfjs_is_checked_against_its_digest_and_gets_all_of_the_decoder(monkeypa
     path = tmp_path / "build" / "tfjs" / rivals.TFJS[1]
     path.parent.mkdir(parents=True)
     path.write_text("another library")
-    with pytest.raises(ValueError, match="tf.min.js: .*, expected 300dfae2"):
+    with pytest.raises(ValueError, match=r"tf\.min\.js: .*, expected 300dfae2"):
         rivals.library()
     model = ConvVAE()
     shapes = [shape for shape, _ in rivals.tensors(model)]

@@ -207,7 +207,7 @@ RACE = """async ([text, packed, weights, kind]) => {
         found[backend] = [times.slice(ROUNDS / 3).sort((a, b) => a - b), away];
     }
     return found;
-}""".replace("ROUNDS", "90")
+}""".replace("ROUNDS", "60")
 
 
 def library():

@@ -165,7 +165,7 @@ def show_latent(
     axis.scatter(codes[:, 0], codes[:, 1], s=size, c=colours, alpha=0.6, linewidths=0, rasterized=True)
     window = axis.get_window_extent()
     inches = torch.tensor([window.width, window.height], dtype=torch.float64) / axis.figure.dpi
-    room = 0.36 * ((codes.amax(0) - codes.amin(0)) / inches).max().item()  # a numeral's width, in codes
+    room = (0.6 if classes else 0.36) * ((codes.amax(0) - codes.amin(0)) / inches).max().item()  # a label, in codes
     shown, places = place_labels(codes, y, room)
     box, points = ("round,pad=0.2", 9) if classes else ("circle,pad=0.25", 13)
     for each, (left, up) in zip(shown, places.tolist(), strict=True):

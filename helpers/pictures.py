@@ -57,7 +57,7 @@ def read_folder(
         labels += [label] * len(paths)
     x = torch.stack(images)[:, None]  # (n, 1, 28, 28)
     names = tuple(path.name for path in folders or [folder.resolve()])
-    return Split(x.to(device), torch.tensor(labels, device=device)), names
+    return Split(x.to(device), torch.tensor(labels).to(device)), names
 
 
 def read_pair(images: str | Path, labels: str | Path, device: torch.device | str | None = None) -> Split:
@@ -105,7 +105,9 @@ def _grey(path: Path) -> np.ndarray:
             if picture.mode in DEEP or picture.mode.startswith("I;16"):
                 raise PictureError(f"{path}: expected 256 levels of grey or colour, found mode {picture.mode}")
             colours = picture.convert("RGBA")
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as problem:
+    except PictureError:
+        raise
+    except Exception as problem:  # a damaged file can raise almost anything
         what = "a folder" if path.is_dir() else "none" if isinstance(problem, UnidentifiedImageError) else problem
         raise PictureError(f"{path}: expected a picture, found {what}") from problem
     paper = Image.new("RGBA", colours.size, "white")

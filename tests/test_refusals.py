@@ -263,6 +263,7 @@ REFUSED = [
     (partial(show_history, {"train_loss": [1]}, ("loss", "kl")), "history has no kl: give it to `fit` in `metrics`"),
     (partial(show_history, {"train_loss": [1]}, labels=["a", "b"]), "labels must name each of the 1 panels, got 2"),
     *((partial(show_latent, two[: len(bad)], bad), f"y {says}") for says, bad in CLASSES.items() if len(bad)),
+    (partial(show_latent, two, y, classes=("a", "b")), "y must be from 0 to 1, got values from 0 to 5"),
     (partial(show_latent, two[:0], y[:0]), r"codes must have .* n >= 1, got \(0, 2\)"),
     (partial(show_latent, two * nan, y), "codes must be finite, got nan"),
     (partial(show_latent, two.long(), y), "codes must be floats, got torch.int64"),

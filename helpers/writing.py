@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helpers.checks import check_codes, check_device, check_digits, check_images
+from helpers.checks import check_codes, check_device, check_classes, check_images
 from helpers.models import ConditionalVAE, eval_mode
 
 LONGEST = 64  # digits in a line: one that no page is wide enough for is more likely a mistake
@@ -66,7 +66,7 @@ def decode_digits(model: ConditionalVAE, z: Tensor, y: Tensor, batch_size: int =
     """Return the images in [0, 1], (n, 1, 28, 28), of digits y, (n,), in the styles z, (n, latent_dim)."""
     check_device(model, z=z, y=y)
     check_codes("z", z, model.latent_dim)
-    check_digits("y", y, model.classes)
+    check_classes("y", y, model.classes)
     if len(y) != len(z):
         raise ValueError(f"y must name a digit for each of {len(z)} styles, got {len(y)}")
     with eval_mode(model):

@@ -1,6 +1,6 @@
 // What the page finds by itself, without asking: exact where the networks came along, else a blend of tiles.
 
-import { PIXELS, bytes } from "./dom.js";
+import { PIXELS, bytes, largest } from "./dom.js";
 import { createNet, inflate } from "./net.js";
 import { prepare } from "./prepare.js";
 import { createPreview } from "./preview.js";
@@ -8,9 +8,10 @@ import { createPreview } from "./preview.js";
 /**
  * @typedef {object} Local
  * @property {(xy: import("./dom.js").Place) => import("./preview.js").Frame} at
- * @property {(xy: import("./dom.js").Place) => ArrayLike<number> | null} picture 784 grey levels
+ * @property {(xy: import("./dom.js").Place, which?: number) => ArrayLike<number> | null} picture 784 grey levels of one
+ *   of the images that a place shows
  * @property {(u: number, v: number) => number[]} probabilities at shares of the plane's width and height, blended
- * @property {(drawing: { side: number, pixels: Uint8Array }) => Record<string, any>} [read] as the kernel answers
+ * @property {(drawing: { side: number, pixels: Uint8Array, label?: number }) => Record<string, any>} [read] as the kernel answers
  * @property {boolean} [exact] does it decode?
  * @property {string} [problem] why it cannot do what it should
  */
@@ -51,6 +52,7 @@ async function createExact(model, preview) {
   const held = images.length / PIXELS;
   const size = codes.length / held;
   const [mean, ...axes] = model.get("projection"); // nothing where a place is a code
+  const shown = model.get("shown");
   if (!decoder || !Number.isInteger(size)) throw new Error("parts of different sizes");
 
   function codeOf(xy) {
@@ -59,9 +61,15 @@ async function createExact(model, preview) {
     return mean ? mean.map((value, k) => value + xy[0] * axes[0][k] + xy[1] * axes[1][k]) : xy;
   }
 
-  const draw = (z) => Uint8ClampedArray.from(decoder(z)[0], (value) => 255 * value); // rounds
+  const told = (label) => (shown > 1 ? [[label]] : []); // what a network hears besides
+  const decode = (z, which) => decoder(z, ...told(which))[0];
+  const levels = (image) => Uint8ClampedArray.from(image, (value) => 255 * value); // rounds
   const classify = (image) => (classifier ? softmax(classifier(image)[0]) : null);
   const digit = (k) => images.subarray(k * PIXELS, (k + 1) * PIXELS);
+
+  /** Which of a place's images are on screen. */
+  const all = Array.from({ length: shown }, (_, k) => k);
+  const seen = () => (shown > 1 && model.get("text") ? new Set(Array.from(model.get("text"), Number)) : all);
 
   /** The nearest training images of those held, by their codes. */
   function nearest(z, count) {
@@ -84,32 +92,41 @@ async function createExact(model, preview) {
     at(xy) {
       const asked = performance.now();
       const z = codeOf(xy);
-      const [image] = decoder(z);
-      if (!image.every(Number.isFinite)) return { ...preview.at(xy), note: "the model has no finite image there" };
+      const pixels = new Uint8ClampedArray(shown * PIXELS);
+      let probs = null;
+      for (const which of seen()) {
+        const image = decode(z, which);
+        if (!image.every(Number.isFinite)) return { ...preview.at(xy), note: "the model has no finite image there" };
+        pixels.set(levels(image), which * PIXELS);
+        if (shown === 1) probs = classify(image);
+      }
       const frame = {
         ...preview.at(xy), // whether it is off the data
         exact: true,
-        pixels: Uint8ClampedArray.from(image, (value) => 255 * value),
-        probs: classify(image),
+        pixels,
+        probs,
         prior: model.get("prior") ? z.reduce((sum, value) => sum - 0.5 * (value * value + Math.log(2 * Math.PI)), 0) : null,
         neighbour: digit(nearest(z, 1)[0]),
       };
       return { ...frame, asked, note: undefined, took: performance.now() - asked };
     },
 
-    picture: (xy) => draw(codeOf(xy)),
+    picture: (xy, which = 0) => levels(decode(codeOf(xy), which)),
 
     read: encoder
-      ? ({ side, pixels }) => {
+      ? ({ side, pixels, label }) => {
           const image = prepare(Float32Array.from(pixels, (value) => value / 255), side);
           if (!image) return { empty: true };
-          const [mu, logvar] = encoder(image).map((values) => Array.from(values));
+          const probs = classify(image);
+          label ??= probs ? largest(probs) : 0;
+          const [mu, logvar] = encoder(image, ...told(label)).map((values) => Array.from(values));
           const offset = mu.map((value, k) => value - (mean?.[k] ?? 0));
           const found = nearest(mu, NEIGHBOURS);
           return {
-            prepared: Uint8ClampedArray.from(image, (value) => 255 * value),
-            recon: draw(mu),
-            probs: classify(image),
+            prepared: levels(image),
+            recon: Uint8ClampedArray.from(all.flatMap((which) => [...levels(decode(mu, which))])),
+            probs,
+            label,
             place: mean ? axes.map((axis) => dot(axis, offset)) : mu,
             ellipse: logvar ? ellipse(mean ? axes : [[1, 0], [0, 1]], logvar.map(Math.exp)) : null, // prettier-ignore
             neighbours: found.map(digit),

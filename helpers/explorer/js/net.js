@@ -1,6 +1,6 @@
 // The networks, run in the page: what weights.py wrote down, one image or code at a time, in plain JavaScript.
 //
-// A network is a list of steps. The values are its input, then the result of every step, and a step names the values it
+// A network is a list of steps. The values are its inputs, then the result of every step, and a step names the values it
 // takes. Values are flat Float32Arrays, channel by channel and row by row; their shapes were worked out in Python.
 // Weights come rounded, row by row, and are unpacked once; sums are made in double precision, as JavaScript does.
 
@@ -8,7 +8,7 @@
  * @typedef {{ shape: [number, number], bits: number }} Weights rows and columns; 32 bits, or those of a rounded weight
  * @typedef {{ op: string, from: number[], shape: number[], input: number[], weights: Weights[], [setting: string]: any }} Step
  * @typedef {Float32Array<ArrayBufferLike>} Values
- * @typedef {(input: ArrayLike<number>) => Values[]} Net its results are overwritten by the next call
+ * @typedef {(...inputs: ArrayLike<number>[]) => Values[]} Net its results are overwritten by the next call
  */
 
 /**
@@ -28,16 +28,17 @@ export async function inflate(view) {
  */
 export function createNet(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
-  /** @type {{ size: number, steps: Step[], results: number[] }} */
-  const { size, steps, results } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  /** @type {{ sizes: number[], steps: Step[], results: number[] }} */
+  const { sizes, steps, results } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
   let start = 4 + length;
   /** @param {number} count */
   const take = (count) => new Uint8Array(buffer.slice(start, (start += count)));
   const runs = steps.map((step) => OPS[step.op](step, ...(step.weights ?? []).map((weights) => unpack(weights, take))));
-  return (input) => {
-    if (input.length !== size) throw new Error(`a network takes ${size} numbers, not ${input.length}`);
+  return (...inputs) => {
+    const given = inputs.map((input) => input.length);
+    if (String(given) !== String(sizes)) throw new Error(`a network takes ${sizes} numbers, not ${given}`);
     /** @type {Values[]} */
-    const values = [Float32Array.from(input)];
+    const values = inputs.map((input) => Float32Array.from(input));
     runs.forEach((run, k) => values.push(run(...steps[k].from.map((value) => values[value]))));
     return results.map((value) => values[value]);
   };
@@ -259,4 +260,6 @@ const OPS = {
   tanh: each(Math.tanh),
   sigmoid: each((x) => 1 / (1 + Math.exp(-x))),
   add: () => (x, y) => x.map((value, k) => value + y[k]),
+  oneHot: ({ shape: [count] }) => ([label]) => Float32Array.from({ length: count }, (_, k) => Number(k === label)),
+  join: () => (...parts) => Float32Array.from(parts.flatMap((part) => [...part])),
 };

@@ -141,7 +141,9 @@ def test_explorers_hover_on_their_pages_and_also_on_a_phone_in_the_dark(site, pa
             screen = page.context.browser.new_page(**context)
             screen.goto((site / path).as_uri())
             for k in range(screen.locator(".explorer iframe").count()):
-                frame = screen.frame_locator(".explorer iframe").nth(k)
+                element = screen.locator(".explorer iframe").nth(k)
+                element.scroll_into_view_if_needed()  # a frame out of sight draws nothing
+                frame = element.content_frame
                 assert hover(screen, frame) == 3, path
                 inside, of = frame.locator("html").evaluate("e => [e.offsetHeight, innerHeight]")
                 assert 0 <= of - inside < 3, f"{path}: {inside} pixels in a frame of {of}"

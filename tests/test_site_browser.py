@@ -49,7 +49,8 @@ def page(site):
 def serious(page, exclude=(), **options):
     """Return what axe-core finds on a page that keeps people out; `exclude` are elements that it need not look at."""
     context = {"exclude": [[each] for each in exclude]} if exclude else None
-    found = Axe().run(page, context, {"resultTypes": ["violations"]} | options).response["violations"]
+    quick = {"resultTypes": ["violations"], "preload": False}  # it would ask for style sheets, and a file may not
+    found = Axe().run(page, context, quick | options).response["violations"]
     return [
         f"{each['id']}: {node['html'][:200]}"
         for each in found

@@ -2,7 +2,7 @@
 
 - a matplotlib canvas: the training set its scatter, redrawn at every event (WebAgg, which is also inside ipympl);
 - `ipywidgets.interact`: a slider in JupyterLab, a figure drawn anew at every step;
-- tfjs: the same networks in a page, run by the library that is made for it.
+- tfjs: the same networks in a page, run by the library that is made for it; its WebGL is Chromium's software here.
 
 The first two are given one move at a time as well, and nothing else to do: their delay is from that event to the
 picture's paint. Under a pointer that does not stop it grows with the backlog. "To the first" are the bytes that the

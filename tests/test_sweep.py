@@ -17,9 +17,9 @@ from distributed import Client
 from torch import nn
 
 from helpers.checkpoints import CheckpointError, load_or_train, save
-from helpers.data import Mnist, Split, load_mnist
-from helpers.losses import accuracy, cross_entropy, squared_error
-from helpers.models import CAE, CNN, VAE
+from helpers.data import Split, Splits, load_mnist
+from helpers.losses import accuracy, conditional_elbo, conditional_kl, cross_entropy, squared_error
+from helpers.models import CAE, CNN, VAE, ConditionalVAE, Judge
 from helpers.training import random_shift
 
 TOOLS = str(Path(__file__).parents[1] / "tools")
@@ -41,7 +41,7 @@ def tiny(monkeypatch):
     def digits(n):
         return Split(torch.rand(n, 1, 28, 28, generator=torch.Generator().manual_seed(n)), torch.arange(n) % 10)
 
-    mnist = Mnist(digits(60), digits(20), digits(30))
+    mnist = Splits(digits(60), digits(20), digits(30))
     monkeypatch.setattr(sweep, "load_mnist", lambda device: mnist)
     torch.manual_seed(0)
     augment = partial(random_shift, pixels=1)
@@ -115,6 +115,37 @@ def test_a_model_that_encodes_and_decodes_is_scored_and_no_other(tiny, monkeypat
     assert "neighbours" not in sweep.train_again("squeeze", epochs=2)  # a changed one is compared by its loss
 
 
+@pytest.fixture
+def conditional(tiny):
+    model = ConditionalVAE(2, channels=(2, 2, 2), hidden=8)
+    loss, metrics = partial(conditional_elbo, beta=1.0), (conditional_kl,)
+    load_or_train("styles", model, loss, tiny.train, tiny.valid, epochs=2, lr=1e-3, metrics=metrics)
+    save("judge", Judge(channels=(2, 2, 2)), {})
+
+
+def test_a_conditional_model_is_scored_by_its_styles(conditional):
+    row = sweep.train_again("styles", seed=1)
+    assert all(0 <= row[key] <= 1 for key in ("neighbours", "asked")) and -1 <= row["slant"] <= 1
+    assert "neighbours" not in sweep.train_again("styles", epochs=1)
+
+
+def test_the_weight_of_the_kl_grows_in_training_and_is_whole_in_evaluation(conditional):
+    plain, grown = sweep.train_again("styles", seed=1), sweep.train_again("styles", seed=1, anneal=4)
+    assert grown["anneal"] == 4 and grown["history"]["valid_loss"] != plain["history"]["valid_loss"]
+    seen = []
+
+    def loss(model, x, y, beta=1.0):
+        seen.append(beta)
+
+    growing, model = sweep.annealed(loss, 4), nn.Identity()
+    for _ in range(6):
+        growing(model, None, None)
+    assert seen == [0, 0.25, 0.5, 0.75, 1, 1]
+    growing = sweep.annealed(loss, 4)
+    growing(model.eval(), None, None)
+    assert seen[-1] == 1
+
+
 def test_a_function_that_no_module_holds_and_weights_that_are_not_there_are_named():
     with pytest.raises(ValueError, match=r"invalid format: .*__main__\.loss"):
         sweep.rebuild({"function": "__main__.loss (source 0a1b)", "settings": {}})
@@ -148,7 +179,7 @@ def easy():
         z = (kinds[y] + 0.01 * torch.randn(n, 4, generator=generator)).clamp(0, 1)
         return Split(Perfect().decode(z), y)
 
-    return Mnist(digits(600), digits(50), digits(400))
+    return Splits(digits(600), digits(50), digits(400))
 
 
 @pytest.fixture(scope="module")

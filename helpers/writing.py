@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helpers.checks import check_codes, check_device, check_classes, check_images
+from helpers.checks import check_classes, check_codes, check_device, check_images
 from helpers.models import ConditionalVAE, eval_mode
 
 LONGEST = 64  # digits in a line: one that no page is wide enough for is more likely a mistake

@@ -292,14 +292,8 @@ def test_a_device_that_is_not_there_is_named(monkeypatch, name):
 # Nothing a caller could get wrong, what checks for others, or inner functions that the callers above have checked.
 FREE = {
     *("checkpoints.models_dir", "checks.check_codes"),
-    *(
-        "checks.check_device",
-        "checks.check_classes",
-        "checks.check_digits",
-        "checks.check_images",
-        "data.find_folder",
-        "data.missing_files",
-    ),
+    *("checks.check_classes", "checks.check_device", "checks.check_digits", "checks.check_images"),
+    *("data.find_folder", "data.missing_files"),
     *("flow.euler", "flow.midpoint", "guidance.objective", "losses.accuracy", "losses.kl", "losses.negative_elbo"),
     *("losses.conditional_elbo", "losses.conditional_kl"),
     *("losses.reconstruction", "losses.weighted_elbo", "metrics.grid", "metrics.log_pixels", "recipes.fingerprint"),

@@ -1,6 +1,5 @@
 """The explorer without a browser: in Python alone, then in a real kernel, spoken to as a browser would."""
 
-import contextlib
 import copy
 import gc
 import json
@@ -19,7 +18,7 @@ from small import SETUP, classifier, model, styled, x, y
 from traitlets import TraitError
 
 from helpers.explorer import LatentExplorer, Pad, Plane, Readout
-from helpers.explorer.atlas import SHOWN
+from helpers.explorer.space import DRAWN
 from helpers.models import VAE
 
 NAN, INF = float("nan"), float("inf")
@@ -155,9 +154,9 @@ def test_many_threads_get_the_right_pictures(explorer):
 
 
 def test_many_points_are_thinned_and_bad_input_is_named():
-    images = torch.rand(SHOWN + 100, 1, 28, 28)
+    images = torch.rand(DRAWN + 100, 1, 28, 28)
     explorer = LatentExplorer(model, images, torch.zeros(len(images), dtype=torch.int64))
-    assert len(explorer.digits) == SHOWN and len(explorer.points) == SHOWN * 8
+    assert len(explorer.digits) == DRAWN and len(explorer.points) == DRAWN * 8
     with pytest.raises(ValueError, match="x must be"):
         LatentExplorer(model, x, y[:5])
 
@@ -167,8 +166,8 @@ def test_many_points_are_thinned_and_bad_input_is_named():
 )
 def test_more_than_two_dimensions_lie_on_a_map(places):
     deep = VAE(latent_dim=5)
-    with contextlib.nullcontext() if places is None else pytest.warns(UserWarning, match="the way back from a map"):
-        explorer = LatentExplorer(deep, x, y, classifier, places)
+    explorer = LatentExplorer(deep, x, y, classifier, places)
+    assert not explorer.missing
     explorer.z = (1, 2, 3, 4, 5)  # off the plane: shown where it projects to, decoded as it is
     assert explorer.z == (1, 2, 3, 4, 5) and explorer.space.code(explorer.xy) == explorer.z
     assert (
@@ -310,8 +309,10 @@ def test_one_question_transforms_its_place_once(explorer, monkeypatch):
 
 
 def test_atlas_is_what_torch_decodes_at_the_middles_of_its_tiles():
-    with pytest.warns(UserWarning, match="the way back from a map"):
-        explorer = LatentExplorer(model, x, y, classifier, torch.rand(200, 2))
+    odd = copy.deepcopy(model)
+    odd.decoder.append(torch.nn.Softplus())
+    with pytest.warns(UserWarning, match="Softplus"):
+        explorer = LatentExplorer(odd, x, y, classifier)
     left, right, bottom, top = explorer.bounds
     side = explorer.tiles
     row, column = 5, 20

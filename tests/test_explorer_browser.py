@@ -27,17 +27,18 @@ def page():
 
 @pytest.fixture(scope="module")
 def explorer(request):
-    """An explorer of two dimensions, of five on their PCA plane, sent to a code off that plane, or of styles."""
-    if (kind := getattr(request, "param", "z")) != "PCA":
+    """An explorer of two dimensions or styles; or of five on their PCA plane or a map, sent to a code off it."""
+    if (kind := getattr(request, "param", "z")) in ("z", "styles"):
         return LatentExplorer(model if kind == "z" else styled, x, y, classifier)
     deep = VAE(latent_dim=5).eval()
     deep.decoder[0].weight.data.mul_(8)
-    made = LatentExplorer(deep, x, y, classifier)
+    places = torch.rand(200, 2, generator=torch.Generator().manual_seed(0)) if kind == "map" else None
+    made = LatentExplorer(deep, x, y, classifier, places)
     made.z = (0.1, 0.2, -0.1, 0.05, 0)
     return made
 
 
-of_every_plane = pytest.mark.parametrize("explorer", ["z", "PCA"], indirect=True)
+of_every_plane = pytest.mark.parametrize("explorer", ["z", "PCA", "map"], indirect=True)
 
 
 # The script's logic, on an empty page
@@ -219,14 +220,7 @@ def test_saved_file_says_what_torch_says_at_any_place(saved, explorer):
 
 @of_every_plane
 def test_saved_pad_reads_places_and_decodes_as_python_does(saved, explorer):
-    box = saved.locator(".lx-paper").bounding_box()
-    saved.mouse.move(box["x"] + 60, box["y"] + 40)
-    saved.mouse.down()
-    for right, down in ((170, 45), (110, 190)):
-        saved.mouse.move(box["x"] + right, box["y"] + down, steps=6)
-    saved.mouse.up()
-    saved.wait_for_selector(".lx-verdict:has-text('Looks like')")
-    saved.wait_for_timeout(100)
+    draw(saved, [(0.27, 0.18), (0.76, 0.2), (0.49, 0.85)])
     drawn = saved.locator(".lx-paper").evaluate(
         "canvas => Array.from(canvas.getContext('2d').getImageData(0, 0, 112, 112).data).filter((_, k) => k % 4 == 3)"
     )
@@ -252,9 +246,9 @@ def written(page, selector=".lx-large"):
     return torch.tensor(rows).view(2, 28, 5, 28).transpose(1, 2).flatten()
 
 
-def draw(page, *strokes):
+def draw(page, *strokes, pad=None):
     """Draw on the pad: strokes of places, shares of its width and height."""
-    box = page.locator(".lx-paper").bounding_box()
+    box = (pad or page.locator(".lx-paper")).bounding_box()
     for first, *others in strokes:
         page.mouse.move(box["x"] + first[0] * box["width"], box["y"] + first[1] * box["height"])
         page.mouse.down()
@@ -319,6 +313,78 @@ def test_a_damaged_page_says_so(page, explorer, tmp_path):
         opened(whole[:end]).wait_for_selector("#status:has-text('cut short')", timeout=10_000)  # visible, so after 3 s
     opened(whole).wait_for_selector(".lx-badge:has-text('page')")
     page.wait_for_selector("#status", state="detached")
+
+
+@pytest.mark.parametrize(
+    ("lacks", "status"),
+    [
+        ("OffscreenCanvas", None),
+        ("WebAssembly", None),
+        ("Worker", None),
+        ("DecompressionStream", "This page cannot be shown: DecompressionStream is not defined"),
+        ("everything", "its script is not allowed to run"),
+    ],
+)
+def test_a_browser_that_lacks_something_shows_the_page_or_a_sentence(page, explorer, tmp_path, lacks, status):
+    explorer.save_html(tmp_path / "explorer.html")
+    poor = page.context.browser.new_page(java_script_enabled=lacks != "everything")
+    poor.add_init_script(f"delete window.{lacks}")
+    poor.goto((tmp_path / "explorer.html").as_uri())
+    poor.wait_for_selector(f"#status:has-text('{status}')" if status else ".lx-badge:has-text('page')")  # visible
+    poor.close()
+
+
+def test_a_tab_in_the_background_piles_nothing_up_and_goes_on_where_the_pointer_is(saved):
+    held = saved.evaluate(
+        """() => {
+            // As a hidden tab: frames are asked for, and come when it is seen again.
+            const [ask, held] = [window.requestAnimationFrame, []];
+            window.requestAnimationFrame = (work) => held.push(work);
+            const plane = document.querySelector(".lx-plane"), box = plane.getBoundingClientRect();
+            for (let k = 1; k <= 10000; k++) {
+                const [clientX, clientY] = [box.x + box.width / 3 + k / 100, box.y + box.height / 3];
+                plane.dispatchEvent(new PointerEvent("pointermove", { clientX, clientY, bubbles: true }));
+            }
+            window.requestAnimationFrame = ask;
+            held.forEach((work) => ask(work));
+            return held.length;
+        }"""
+    )
+    saved.wait_for_function("() => window.at")
+    ring = saved.locator(".lx-value").first.inner_text().replace("\u2212", "-").split(",  ")
+    assert held == 1 and [f"{value:.2f}" for value in saved.evaluate("at")] == ring
+
+
+def test_two_explorers_and_three_pads_on_one_page_keep_apart(page, explorer, tmp_path):
+    explorer.save_html(tmp_path / "explorer.html")
+    page.goto("about:blank")
+    bring(page, script("page.js"))
+    page.evaluate(
+        """async (text) => {
+            const saved = new DOMParser().parseFromString(text, "text/html");
+            document.head.append(saved.querySelectorAll("style")[1]);
+            for (const parts of [["plane", "readout", "pad"], ["plane", "readout", "pad"], ["pad"]]) {
+                const read = (id) => JSON.parse(saved.getElementById(id).textContent);
+                const [state, packed] = ["state", "packed"].map(read);
+                const model = await createModel({ ...state, parts }, packed);
+                await start(document.body.appendChild(document.createElement("div")), model);
+            }
+        }""",
+        (tmp_path / "explorer.html").read_text(),
+    )
+    verdicts = page.locator(".lx-verdict")
+    assert page.locator(".lx-plane").count() == 2 and verdicts.count() == 3
+    digits = [pixels(page, f".lx-large >> nth={k}") for k in range(2)]
+    pad = page.locator(".lx-paper >> nth=1")
+    pad.scroll_into_view_if_needed()
+    draw(page, [(0.2, 0.2), (0.8, 0.2), (0.4, 0.8)], pad=pad)
+    assert [bool(text) for text in verdicts.all_inner_texts()] == [False, True, False]
+    assert page.locator(".lx-cloud:not([hidden])").count() == 1
+    plane = page.locator(".lx-plane >> nth=1")
+    plane.scroll_into_view_if_needed()
+    plane.hover(position={"x": 100, "y": 100})
+    page.wait_for_timeout(100)
+    assert pixels(page).equal(digits[0]) and not pixels(page, ".lx-large >> nth=1").equal(digits[1])
 
 
 def test_a_flood_of_events_is_one_picture_a_frame(saved):
@@ -441,6 +507,7 @@ def test_a_film_decodes_what_is_on_its_way_at_any_time(page, way, decoder, tmp_p
         (lambda way, y, model: (way, y[:7], model), "way must be"),
         (lambda way, y, model: (way * math.nan, y, model), "way must be finite"),
         (lambda way, y, model: (way, y + 1, model), "y must be from 0 to 9"),
+        (lambda way, y, model: (way, y % 2, model), "y must hold three kinds of digits or more"),
         (lambda way, y, model: (way[..., :2], y, model), "whose way depends on its input"),
     ],
 )

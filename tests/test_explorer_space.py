@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import classifier, model, styled, x, y
 
-from helpers.explorer.projections import NeighbourProjection, PCAProjection
+from helpers.explorer.projections import IdentityProjection, NeighbourProjection, PCAProjection, spread
 from helpers.explorer.space import LatentSpace, ellipse, one_thread, prepare, to_host
 from helpers.models import VAE, ConditionalVAE
 
@@ -36,7 +36,8 @@ def test_spread_of_a_gaussian_code_is_what_samples_show():
     codes = torch.randn(500, 5)
     plane, mu, var = PCAProjection(codes), torch.zeros(5), torch.rand(5) + 0.1
     samples = plane.transform(mu + torch.randn(200_000, 5, generator=torch.Generator().manual_seed(0)) * var.sqrt())
-    assert (samples.T.cov() - plane.spread(mu, var)).abs().max() < 0.02
+    assert (samples.T.cov() - spread(plane, mu, var)).abs().max() < 0.02
+    assert spread(IdentityProjection(), mu[:2], var[:2]).allclose(var[:2].diag(), atol=1e-6)
 
 
 def test_ellipse_of_a_covariance():

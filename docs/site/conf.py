@@ -9,6 +9,7 @@ html_theme = "sphinx_book_theme"
 html_title = project
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_copy_source = html_show_sourcelink = False
 html_show_copyright = html_show_sphinx = False
 html_theme_options = {
@@ -32,7 +33,8 @@ def math(display):
     """Return the two visitors of a formula: browsers draw MathML themselves, so no script is needed."""
 
     def visit(translator, node):
-        translator.body.append(convert(node.astext(), display=display))
+        formula = convert(node.astext(), display=display)
+        translator.body.append(f'<div class="formula">{formula}</div>' if display == "block" else formula)
         raise SkipNode
 
     return visit, None

@@ -8,7 +8,6 @@ from helpers.explorer.space import LatentSpace
 from helpers.explorer.weights import carry
 from helpers.plots import place_labels
 
-SHOWN = 5_000  # points drawn; more only hide each other
 TILES, FEW = 32, 16  # decoded images along each side, and where each place shows every class
 
 
@@ -18,7 +17,7 @@ def chart(space: LatentSpace) -> tuple[dict[str, Any], dict[str, str]]:
     Where the page decodes by itself, it gets no pictures of the tiles.
     """
     places = space.places.cpu()
-    order = torch.randperm(len(places), generator=torch.Generator().manual_seed(0))[:SHOWN]
+    order = space.drawn
     low, high = (torch.quantile(places[order], q, dim=0) for q in (0.002, 0.998))
     middle, half = (low + high) / 2, 0.55 * float((high - low).max())
     bounds = [float(m + side * half) for m in middle for side in (-1, 1)]
@@ -27,7 +26,7 @@ def chart(space: LatentSpace) -> tuple[dict[str, Any], dict[str, str]]:
     middles = _tile_middles(bounds, tiles)
     codes = space.projection.inverse_transform(middles)
     seen = space.predict(codes, middles)
-    traits, missing = carry(space, order, codes)
+    traits, missing = carry(space, codes)
     if not traits["decoder"]:
         traits |= {"atlas": seen.pixels.numpy().tobytes(), "neighbours": seen.neighbours.numpy().tobytes()}
     return traits | {

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from helpers.checks import check_digits, check_images
-from helpers.explorer.projections import project
+from helpers.explorer.projections import project, spread
 
 FAR = 1_000.0  # no code or place lies so far out; beyond it, a number is a mistake
+DRAWN = 5_000  # points drawn; more only hide each other
 BOX, SIDE = 20, 28  # pixels of a digit of MNIST, and of its image
 
 
@@ -65,14 +66,15 @@ class LatentSpace:
         if self.shown not in (1, 10):
             raise ValueError(f"model must be told one of ten classes, got {self.shown}")
         self.lock = threading.Lock()
-        self.x, self.y = x.to(self.device), y.cpu()
+        self.x, self.y = x.to(self.device), y.cpu().long()
         with torch.inference_mode():
             batches = zip(self.x.split(1000), self.y.to(self.device).split(1000))
             self.codes = torch.cat([self._posterior(*batch)[0] for batch in batches]).float()  # (n, d)
             if self.classifier and (logits := self.classifier(self.x[:1])).shape != (1, 10):
                 raise ValueError(f"classifier must give ten logits an image, got {tuple(logits.shape)} for one")
             self.has_prior = self._posterior(self.x[:1], self.y[:1].to(self.device))[1] is not None
-            self.projection, self.places = project(self.codes, places)
+            self.drawn = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:DRAWN]
+            self.projection, self.places = project(self.codes, places, self.drawn)
             self.threshold = self._threshold()
         # Both are pairs that are swapped as one, and read once: another thread may answer a question meanwhile.
         self._anchor: tuple = (None, None)  # the last place of a code, which no place stands for exactly, and that code
@@ -172,7 +174,7 @@ class LatentSpace:
             "probs": probs[0].tolist() if self.classifier else None,
             "label": y.item(),
             "place": self.projection.transform(mu)[0].tolist(),
-            "ellipse": ellipse(self.projection.spread(mu[0], var[0])) if self.has_prior else None,
+            "ellipse": ellipse(spread(self.projection, mu[0], var[0])) if self.has_prior else None,
             "neighbours": [pixels.numpy().tobytes() for pixels in neighbours[0]],
             "digits": self.y[nearest[0]].tolist(),
         }

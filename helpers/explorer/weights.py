@@ -148,16 +148,18 @@ def _packed(rows: Tensor, bits: int) -> tuple[dict[str, Any], bytes]:
     return {"shape": shape, "bits": bits}, b"".join(part.tobytes() for part in parts)
 
 
-def carry(space: LatentSpace, order: Tensor, plane: Tensor) -> tuple[dict[str, Any], dict[str, str]]:
+def carry(space: LatentSpace, plane: Tensor) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the explorer's traits that let a page compute by itself, and for each that is empty what it cannot run.
 
-    The page holds the first HELD of the images `order`: among them it looks for the nearest. `plane`, (n, latent_dim),
-    are codes from all over the plane, where it must draw as the decoder does.
+    The page holds the first HELD of the images that are drawn as points: among them it looks for the nearest.
+    `plane`, (n, latent_dim), are codes from all over the plane, where it must draw as the decoder does.
     """
     model, classifier = (copy.deepcopy(net).cpu() if net else None for net in (space.model, space.classifier))
-    held = order[:HELD].to(space.device)
-    x, y, codes = space.x[held].cpu(), space.y[order[:HELD]], space.codes[held].cpu()
-    z = torch.cat([codes, plane[:: max(1, len(plane) // EXAMPLES)]])
+    held = space.drawn[:HELD]
+    x, y = space.x[held.to(space.device)].cpu(), space.y[held]
+    # Of every point, where a place between them is a blend of their codes.
+    codes = space.codes[(space.drawn if space.projection.name == "map" else held).to(space.device)].cpu()
+    z = torch.cat([codes[:HELD], plane[:: max(1, len(plane) // EXAMPLES)]])
     told = space.shown > 1  # what class it is
     wanted: dict[str, tuple[Any, str, list[Tensor]]] = {
         "decoder": (model, "decode", [z, torch.arange(len(z)) % space.shown][: 1 + told]),
@@ -168,8 +170,6 @@ def carry(space: LatentSpace, order: Tensor, plane: Tensor) -> tuple[dict[str, A
     missing = {}
     for name, (net, method, examples) in wanted.items():
         try:
-            if space.projection.plane is None:
-                raise Unknown("the way back from a map to codes")
             found[name] = pack(net, method, *examples) if net else b""
         except Unknown as error:
             missing[name] = str(error)
@@ -177,4 +177,4 @@ def carry(space: LatentSpace, order: Tensor, plane: Tensor) -> tuple[dict[str, A
         return dict.fromkeys(wanted, b""), missing
     images = to_pixels(x).numpy().tobytes()
     found |= {"images": gzip.compress(images, 9, mtime=0), "codes": codes.numpy().astype("<f4").tobytes()}
-    return found | {"projection": space.projection.plane}, missing
+    return found | {"projection": list(space.projection.plane)}, missing

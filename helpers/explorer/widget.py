@@ -101,7 +101,7 @@ class LatentExplorer(Drawn):
     classifier = Bytes().tag(sync=True)
     encoder = Bytes().tag(sync=True)
     projection = List(Any()).tag(sync=True)  # the mean and the two axes of a PCA plane
-    codes = Bytes().tag(sync=True)  # float32 (held, latent_dim), of the first points
+    codes = Bytes().tag(sync=True)  # float32 (held, latent_dim), of the first points; on a map of all of them
     images = Bytes().tag(sync=True)  # uint8 (held, 784), compressed
     anchor = List(Any()).tag(sync=True)  # a place, and the code set from Python that it stands for
     # and what it blends, where it cannot
@@ -205,7 +205,7 @@ class LatentExplorer(Drawn):
     def _z_moved(self, change):
         if self.z != self.space.code(self.xy):
             xy = self.space.place(self.z)
-            self.anchor = [*xy, *self.z] if self.projection else []
+            self.anchor = [*xy, *self.z] if self.plane != "z" else []
             self.xy = xy
 
     @observe("xy")

@@ -45,7 +45,8 @@ export function createNet(buffer) {
 }
 
 /**
- * Return weights as numbers, row by row. There are rows of zeros at the end until their number is a multiple of four.
+ * Return weights as numbers, four rows at a time: their first column, their second, ... as `multiply` takes them. There
+ * are rows of zeros at the end until their number is a multiple of four. A single column stays as it is.
  * @param {Weights} weights
  * @param {(count: number) => Uint8Array} take
  */
@@ -66,12 +67,18 @@ function unpack({ shape: [rows, width], bits }, take) {
       out[k] = (((high[k] << low) | ((held >> count) & mask)) - middle) * scales[Math.floor(k / width)];
     }
   }
-  return out;
+  const panels = new Float32Array(out.length);
+  for (let k = 0; k < out.length; k++) {
+    const row = Math.floor(k / width);
+    const inside = row % 4;
+    panels[(row - inside) * width + 4 * (k - row * width) + inside] = out[k];
+  }
+  return panels;
 }
 
 /**
- * Multiply a, (rows, depth), by b, (depth, columns), into out. Blocks of four rows and two columns: eight sums stay in
- * registers, and what is loaded is used twice or four times. `rows` is a multiple of four.
+ * Multiply a, (rows, depth) as `unpack` returns it, by b, (depth, columns), into out. Blocks of four rows and two columns:
+ * eight sums stay in registers, what is loaded is used twice or four times, and one index walks through all four rows.
  * @param {Values} a
  * @param {Values} b
  * @param {Values} out
@@ -83,21 +90,21 @@ function multiply(a, b, out, depth, columns) {
   for (let i = 0; i < rows; i += 4) {
     let j = 0;
     for (; j + 1 < columns; j += 2) {
-      let p = i * depth, q = p + depth, r = q + depth, s = r + depth; // prettier-ignore
       let p0 = 0, p1 = 0, q0 = 0, q1 = 0, r0 = 0, r1 = 0, s0 = 0, s1 = 0; // prettier-ignore
-      for (let k = 0, at = j; k < depth; k++, at += columns) {
+      const end = (i + 4) * depth;
+      for (let k = i * depth, at = j; k < end; k += 4, at += columns) {
         const x = b[at];
         const y = b[at + 1];
-        let w = a[p++];
+        let w = a[k];
         p0 += w * x;
         p1 += w * y;
-        w = a[q++];
+        w = a[k + 1];
         q0 += w * x;
         q1 += w * y;
-        w = a[r++];
+        w = a[k + 2];
         r0 += w * x;
         r1 += w * y;
-        w = a[s++];
+        w = a[k + 3];
         s0 += w * x;
         s1 += w * y;
       }
@@ -112,14 +119,14 @@ function multiply(a, b, out, depth, columns) {
       out[at + 1] = s1;
     }
     if (j < columns) {
-      let p = i * depth, q = p + depth, r = q + depth, s = r + depth; // prettier-ignore
       let p0 = 0, q0 = 0, r0 = 0, s0 = 0; // prettier-ignore
-      for (let k = 0, at = j; k < depth; k++, at += columns) {
+      const end = (i + 4) * depth;
+      for (let k = i * depth, at = j; k < end; k += 4, at += columns) {
         const x = b[at];
-        p0 += a[p++] * x;
-        q0 += a[q++] * x;
-        r0 += a[r++] * x;
-        s0 += a[s++] * x;
+        p0 += a[k] * x;
+        q0 += a[k + 1] * x;
+        r0 += a[k + 2] * x;
+        s0 += a[k + 3] * x;
       }
       out[i * columns + j] = p0;
       out[(i + 1) * columns + j] = q0;

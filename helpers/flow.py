@@ -94,6 +94,7 @@ def transport(
     weight: float = 1.0,
     steps: int = 8,
     solver: str = "midpoint",
+    between: tuple[float, float] = (0.0, 1.0),
     batch_size: int = 1000,
 ) -> tuple[Tensor, Tensor]:
     """Carry noise to codes in `steps` equal steps of time; one noise and one label give one code.
@@ -118,22 +119,26 @@ def transport(
             f"need steps >= 1, a solver among {', '.join(SOLVERS)} and a finite weight, "
             f"got {steps}, {solver!r} and {weight}"
         )
+    if not 0 <= between[0] <= between[1] <= 1:
+        raise ValueError(f"between must be two times, 0 <= from <= to <= 1, got {between}")
     with eval_mode(flow):
         paths = [
-            _path(flow, z, labels, weight, steps, SOLVERS[solver])
+            _path(flow, z, labels, weight, between, steps, SOLVERS[solver])
             for z, labels in zip(noise.split(batch_size), y.split(batch_size), strict=True)
         ]
     path = torch.cat(paths, 1)
     return path[-1], path
 
 
-def _path(flow, z, y, weight, steps, advance):
+def _path(flow, z, y, weight, between, steps, advance):
     """Return the points of one batch at the `steps` + 1 times, as codes."""
+    nothing = torch.full_like(y, flow.classes)
 
     def velocity(z, t):
+        guided = weight != 1 and between[0] <= t < between[1]
         t = torch.full_like(z[:, :1], t)
         wanted = flow(z, t, y)
-        return wanted if weight == 1 else torch.lerp(flow(z, t, torch.full_like(y, flow.classes)), wanted, weight)
+        return torch.lerp(flow(z, t, nothing), wanted, weight) if guided else wanted
 
     points = [z]
     for step in range(steps):

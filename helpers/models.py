@@ -194,6 +194,59 @@ class ConvVAE(VariationalAutoencoder):
         self.config = {"latent_dim": latent_dim, "channels": tuple(channels), "hidden": hidden}
 
 
+class Residual(nn.Module):
+    """Add to a stack of feature maps, (n, channels, h, w), what two 3x3 convolutions make of it (He et al. 2016)."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.change = nn.Sequential(
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.change(x)
+
+
+class ResidualVAE(VariationalAutoencoder):
+    """Variational autoencoder with a small linear part, next to maps of 4 x 4, and residual blocks in the decoder."""
+
+    def __init__(self, latent_dim=24, channels=(32, 64, 128), hidden=192):
+        a, b, c = channels
+        super().__init__(
+            nn.Sequential(
+                nn.Conv2d(1, a, 4, stride=2, padding=1),  # (n, 32, 14, 14)
+                nn.SiLU(),
+                nn.Conv2d(a, b, 4, stride=2, padding=1),  # (n, 64, 7, 7)
+                nn.SiLU(),
+                nn.Conv2d(b, c, 3, stride=2, padding=1),  # (n, 128, 4, 4)
+                nn.SiLU(),
+                nn.Flatten(),
+                nn.Linear(c * 4 * 4, hidden),
+                nn.SiLU(),
+            ),
+            hidden,
+            nn.Sequential(
+                nn.Linear(latent_dim, hidden),
+                nn.SiLU(),
+                nn.Linear(hidden, c * 4 * 4),
+                nn.SiLU(),
+                nn.Unflatten(1, (c, 4, 4)),
+                nn.ConvTranspose2d(c, b, 3, stride=2, padding=1),  # (n, 64, 7, 7)
+                Residual(b),
+                nn.SiLU(),
+                nn.ConvTranspose2d(b, a, 4, stride=2, padding=1),  # (n, 32, 14, 14)
+                Residual(a),
+                nn.SiLU(),
+                nn.ConvTranspose2d(a, 1, 4, stride=2, padding=1),  # (n, 1, 28, 28)
+            ),
+            latent_dim,
+        )
+        self.config = {"latent_dim": latent_dim, "channels": tuple(channels), "hidden": hidden}
+
+
 class ConditionalVAE(nn.Module):
     """Variational autoencoder that is told the digit on both ways, and so keeps only its style in the code.
 

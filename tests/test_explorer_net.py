@@ -17,7 +17,7 @@ from helpers.explorer.static import HERE
 from helpers.explorer.steps import Unknown
 from helpers.explorer.weights import CLOSE, pack
 from helpers.latent import encode
-from helpers.models import CAE, CNN, VAE, ConditionalVAE, ConvVAE, DeepCAE, Judge, eval_mode
+from helpers.models import CAE, CNN, VAE, ConditionalVAE, ConvVAE, DeepCAE, Judge, ResidualVAE, eval_mode
 
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(not NODE, reason="Node is not installed; the browser tests compare the saved page")
@@ -69,7 +69,7 @@ def expected(model, method, *inputs):
 
 
 SHIPPED = {"vae": VAE, "vae20": VAE, "vae_without_0": VAE, "vae_textbook": VAE, "conv_vae": ConvVAE}
-SHIPPED |= {"cae": CAE, "cae_deep": DeepCAE}
+SHIPPED |= {"residual_vae": ResidualVAE, "cae": CAE, "cae_deep": DeepCAE}
 READERS = {"cnn_classifier": CNN, "cnn12": CNN, "judge": Judge}
 
 

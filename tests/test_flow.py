@@ -161,6 +161,19 @@ def test_guidance_goes_past_what_the_label_asks():
     torch.testing.assert_close(two - one, one - zero)
 
 
+def test_guidance_acts_between_two_times_and_nowhere_else():
+    model, noise, y = alive(), draw(30), torch.arange(30) % 2
+
+    def go(weight, between):
+        return transport(model, noise, y, weight, steps=4, solver="euler", between=between)[1]
+
+    asked, guided, late = (go(w, (low, 1.0)) for w, low in ((1.0, 0.0), (3.0, 0.0), (3.0, 0.5)))
+    assert torch.equal(late[:3], asked[:3]) and not torch.allclose(late[3], asked[3], atol=1e-2)
+    early = go(3.0, (0.0, 0.5))
+    assert torch.equal(early[:3], guided[:3]) and not torch.allclose(early[3], guided[3], atol=1e-2)
+    assert torch.equal(go(3.0, (0.5, 0.5)), asked)
+
+
 @pytest.mark.parametrize(("advance", "order"), [(euler, 1), (midpoint, 2)])
 def test_twice_the_steps_divide_the_error_by_two_to_the_order(advance, order):
     """dz/dt = z, from 1 at t = 0 to e at t = 1."""

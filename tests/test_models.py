@@ -2,12 +2,27 @@
 
 import pytest
 import torch
+from torch import nn
 
 from helpers import models
 from helpers.losses import negative_elbo
-from helpers.models import CAE, CNN, MAX_LOGVAR, VAE, ConditionalVAE, ConvVAE, DeepCAE, Judge, normalise, reparameterise
+from helpers.models import (
+    CAE,
+    CNN,
+    MAX_LOGVAR,
+    VAE,
+    ConditionalVAE,
+    ConvVAE,
+    DeepCAE,
+    Judge,
+    Residual,
+    ResidualVAE,
+    normalise,
+    reparameterise,
+)
 
 VAES = [VAE(), VAE(latent_dim=20, encoder=(64, 32), decoder=(16,), activation="SiLU"), ConvVAE(), ConvVAE(latent_dim=2)]
+VAES += [ResidualVAE(), ResidualVAE(2, channels=(2, 3, 4), hidden=5)]
 STYLED = [ConditionalVAE(4, channels=(2, 2, 2), hidden=8, classes=3)]
 
 
@@ -31,6 +46,14 @@ def test_a_vae_encodes_decodes_and_draws_a_new_z_each_time(model):
     assert torch.allclose(images, model.decode_logits(mu).sigmoid())
     first, second = model(x)[0], model(x)[0]
     assert first.shape == x.shape and not torch.equal(first, second)
+
+
+def test_a_residual_block_adds_to_what_it_is_given():
+    block, x = Residual(3), torch.rand(2, 3, 5, 5)
+    assert torch.equal(block(x) - x, (x + block.change(x)) - x) and not torch.equal(block(x), x)
+    for weights in block.change[-1].parameters():
+        nn.init.zeros_(weights)
+    assert torch.equal(block(x), x)
 
 
 @pytest.mark.parametrize("model", [CAE(), DeepCAE()], ids=lambda m: type(m).__name__)

@@ -161,6 +161,10 @@ REFUSED = [
     (partial(transport, flow, z, y, steps=0), "steps >= 1, .* got 0, 'midpoint' and 1.0"),
     (partial(transport, flow, z, y, solver="heun"), "a solver among euler, midpoint .* 'heun'"),
     (partial(transport, flow, z, y, weight=nan), "a finite weight, .* and nan"),
+    *(
+        (partial(transport, flow, z, y, 2.0, between=bad), r"between must be two times, .* got \(")
+        for bad in ((0.8, 0.4), (-0.1, 1.0), (0.0, 1.1), (nan, 1.0))
+    ),
     (partial(posteriors, vae, empty), "split must hold images, got Split.0 images"),
     (partial(posteriors, cae, split), "model must answer with mu and logvar, got a CAE"),
     (partial(posteriors, VAE().to("meta"), split), "split must be on meta, .* got cpu"),

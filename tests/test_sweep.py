@@ -18,8 +18,17 @@ from torch import nn
 
 from helpers.checkpoints import CheckpointError, load_or_train, save
 from helpers.data import Split, Splits, load_mnist
-from helpers.losses import accuracy, conditional_elbo, conditional_kl, cross_entropy, squared_error
-from helpers.models import CAE, CNN, VAE, ConditionalVAE, Judge
+from helpers.flow import Flow, flow_matching, posteriors
+from helpers.losses import (
+    accuracy,
+    conditional_elbo,
+    conditional_kl,
+    cross_entropy,
+    kl,
+    squared_error,
+    weighted_elbo,
+)
+from helpers.models import CAE, CNN, VAE, ConditionalVAE, ConvVAE, Judge, ResidualVAE
 from helpers.training import random_shift
 
 TOOLS = str(Path(__file__).parents[1] / "tools")
@@ -151,6 +160,40 @@ def test_a_function_that_no_module_holds_and_weights_that_are_not_there_are_name
         sweep.rebuild({"function": "__main__.loss (source 0a1b)", "settings": {}})
     with pytest.raises(CheckpointError, match=r"nowhere\.pt: not found"):
         sweep.train_again("nowhere")
+
+
+@pytest.fixture
+def pair(tiny, monkeypatch):
+    save("cnn_classifier", CNN(channels=(2, 3), hidden=4), {})
+    save("judge", Judge((2, 3, 4)), {})
+    autoencoder, settings = ResidualVAE(3, channels=(2, 3, 4), hidden=5), {"epochs": 1, "lr": 1e-3}
+    vae, _ = load_or_train(sweep.CODER, autoencoder, weighted_elbo, tiny.train, tiny.valid, metrics=(kl,), **settings)
+    said = [posteriors(vae, split) for split in (tiny.train, tiny.valid)]
+    load_or_train("flow", Flow(3, 8, 1), flow_matching, *said, **settings)
+    monkeypatch.setattr(sweep, "generator_scores", lambda *given: {"frechet": given[2]})
+    return tiny
+
+
+def test_an_autoencoder_and_its_flow_are_repeated_together(pair, monkeypatch):
+    other, again = sweep.generator_again(seed=1), sweep.generator_again(seed=1)
+    assert other["history"]["valid_loss"] == again["history"]["valid_loss"]
+    assert other["flow_history"]["valid_loss"] == again["flow_history"]["valid_loss"]
+    assert other["frechet"] is pair.test and "short" not in other and "coder" not in other
+    monkeypatch.setattr(sweep, "fit", None)
+    shipped = sweep.generator_again()
+    assert shipped["history"]["valid_loss"] != other["history"]["valid_loss"]
+
+
+def test_a_short_run_changes_the_code_and_the_weight_and_is_judged_on_valid(pair):
+    row = sweep.generator_again(short=True, beta=4.0, latent_dim=2)
+    assert row["frechet"] is pair.valid and len(row["history"]["valid_loss"]) == 5 and len(row["flow_history"]) == 3
+    assert (row["short"], row["beta"], row["latent_dim"]) == (True, 4.0, 2)
+
+
+def test_another_autoencoder_is_taken_as_it_is_stored(pair):
+    save("other", ConvVAE(4, channels=(2, 3, 4), hidden=5), {"seconds": [0.0]}, {"seed": 0})
+    row = sweep.generator_again(coder="other")
+    assert row["coder"] == "other" and row["flow_history"]["valid_loss"]
 
 
 # scores

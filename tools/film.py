@@ -20,7 +20,7 @@ from helpers.explorer.film import best_sides
 from helpers.flow import Flow, transport
 from helpers.latent import decode, encode
 from helpers.losses import negative_elbo
-from helpers.models import VAE, ConvVAE
+from helpers.models import VAE, ResidualVAE
 from helpers.plots import BLUE, GREY, INK, PALETTE, style
 from helpers.training import evaluate, fit, pick_device, seed_everything
 
@@ -130,7 +130,7 @@ def learning():
 
 def flow(steps=36, count=500, rows=5):
     """Yield the pictures of noise on its way to digits: the draws as points, and some of them decoded."""
-    (flow, _), (vae, _) = load("flow", Flow), load("conv_vae24", ConvVAE)
+    (flow, _), (vae, _) = load("flow", Flow), load("residual_vae", ResidualVAE)
     y = torch.arange(count) % 10
     noise = torch.randn(count, flow.latent_dim, generator=torch.Generator().manual_seed(0))
     end, way = transport(flow, noise, y, weight=1.25, steps=steps)  # a little guidance

@@ -16,6 +16,7 @@ import sys
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import joblib
@@ -28,15 +29,18 @@ from tqdm.auto import tqdm
 from helpers import models
 from helpers.checkpoints import load, read_recipe
 from helpers.data import load_mnist
+from helpers.flow import Flow, posteriors, transport
 from helpers.latent import decode, encode
 from helpers.metrics import (
     features,
     fit_mixture,
     frechet_distance,
     knn_accuracy,
+    precision_recall,
     predict,
     sample_mixture,
     score_clusters,
+    two_sample_accuracy,
     umap_plane,
 )
 from helpers.recipes import describe
@@ -45,10 +49,14 @@ from helpers.writing import decode_digits, measure_hand
 
 # Beside the shipped weights, wherever MODELS_DIR points: these rows take hours, and a notebook only reads them.
 TABLE = Path(__file__).resolve().parents[1] / "models" / "repeats.json"
+# what notebook 07 chose on valid, with the shipped weights
+CODER, SHARPNESS = "residual_vae", 1.1
+GUIDANCE: dict[str, Any] = {"weight": 1.5, "between": (0.5, 1.0), "steps": 4}
+SHORT: dict[str, Any] = {"ema": 0.995}  # the average of few batches must forget the first ones sooner
 # What each part of the classifier's recipe is worth: without shifts; without a schedule, at Adam's usual rate; with
 # three epochs. (False and not None: None is what a run has that does not change a setting.)
 ABLATIONS = [{"augment": False}, {"schedule": "constant", "lr": 1e-3}, {"epochs": 3}]
-RUNS = [
+RUNS: list[dict[str, Any]] = [
     *({"name": name, "seed": seed} for name in ("cnn_classifier", "cae", "vae", "conv_vae") for seed in (0, 1, 2)),
     *({"name": "cnn_classifier", "seed": seed, **change} for change in ABLATIONS for seed in (0, 1, 2)),
     *({"name": "cae", "seed": 0, "latent_dim": size, "epochs": 4} for size in (2, 4, 8, 16, 32, 64)),
@@ -64,6 +72,12 @@ RUNS = [
         )
         for seed in (0, 1, 2)
     ),
+    # an autoencoder with a flow over its codes; the same in short, with other weights of the KL and sizes of the code;
+    # and a flow alone, over the codes of the same autoencoder and of another
+    *({"name": "flow", "seed": seed} for seed in (0, 1, 2)),
+    *({"name": "flow", "seed": 0, "short": True, "beta": beta, "latent_dim": 24} for beta in (0.1, 0.3, 1.0)),
+    *({"name": "flow", "seed": 0, "short": True, "beta": 0.3, "latent_dim": size} for size in (16, 32)),
+    *({"name": "flow", "seed": seed, "coder": coder} for seed, coder in ((1, CODER), (0, "conv_vae"))),
     # the weight of the KL of a conditional VAE, and whether it helps to let it grow over the first of four epochs
     *({"name": f"conditional_beta{beta}", "seed": seed} for beta in ("01", "1", "4") for seed in (0, 1, 2)),
     *({"name": "conditional_beta1", "seed": seed, "anneal": 430} for seed in (0, 1, 2)),
@@ -181,6 +195,104 @@ def scores(model, mnist, classifier, seed=0):
     }
 
 
+def generator_again(name="flow", seed=0, coder=None, short=False, beta=None, latent_dim=None):
+    """Fit an autoencoder, stored as CODER.pt, and a flow over its codes once more by their recipes, from `seed`.
+
+    Their own seed without changes are the stored two. With `coder` the flow alone is fitted, over the codes of the
+    autoencoder stored by that name. `short` is a training on 20,000 images, judged on valid: to choose from; `beta` and
+    `latent_dim` change the autoencoder's loss and the code.
+    Returns one row as `train_again` does, with `generator_scores` and the last history of both.
+    """
+    mnist = load_mnist(pick_device())
+    device = mnist.train.x.device
+    train, judged = (mnist.train[:20_000], mnist.valid) if short else (mnist.train, mnist.test)
+    own = seed == read_recipe(name)["recipe"]["seed"] and not short
+    if own or coder:
+        vae, history = load(coder or CODER, getattr(models, read_recipe(coder or CODER)["model"]), device)
+    else:
+        settings = SHORT | {"epochs": 5} if short else {}
+        vae, history = refit(CODER, seed, train, mnist.valid, settings, latent_dim=latent_dim, beta=beta)
+    if own and not coder:
+        flow, flow_history = load(name, Flow, device)
+    else:
+        settings = SHORT | {"epochs": 20} if short else {}
+        said = [posteriors(vae, split) for split in (train, mnist.valid)]
+        flow, flow_history = refit(name, seed, *said, settings, latent_dim=vae.latent_dim)
+    changes = {"coder": coder, "short": short, "beta": beta, "latent_dim": latent_dim}
+    with joblib.parallel_config(backend="sequential"):
+        scored = generator_scores(vae, flow, judged, mnist.train, seed)
+    if short:  # guidance was chosen for another flow
+        scored = {key: value for key, value in scored.items() if not key.startswith("guided_")}
+    return {
+        "name": name,
+        "seed": seed,
+        **{key: value for key, value in changes.items() if value},
+        **scored,
+        "parameters": sum(weights.numel() for part in (vae, flow) for weights in part.parameters()),
+        "seconds": sum(history["seconds"] + flow_history["seconds"]),
+        "history": history,
+        "flow_history": flow_history,
+    }
+
+
+def refit(name, seed, train, valid, settings, latent_dim=None, beta=None):
+    """Return the network of NAME.pt, fitted on these data by its own recipe with changes, and its history."""
+    stored = read_recipe(name)
+    recipe = {key: value for key, value in stored["recipe"].items() if key not in ("model", "train", "valid")}
+    recipe |= {"seed": seed, "metrics": [rebuild(metric) for metric in recipe["metrics"]]} | settings
+    loss = rebuild(recipe.pop("loss"))
+    config = stored["config"] | ({"latent_dim": latent_dim} if latent_dim else {})
+    seed_everything(seed)
+    model = pkgutil.resolve_name(stored["recipe"]["model"]["class"])(**config)
+    history = fit(model, partial(loss, beta=beta) if beta else loss, train, valid, **recipe)
+    return model, history
+
+
+def generator_scores(vae, flow, split, train, seed=0):
+    """Return what can be compared between generators, measured against `split`, as many draws as it has images.
+
+    - `frechet`: distance to 10,000 training images on the features of the classifier, of draws of the flow without
+      guidance; `guided_frechet` with it, `rebuilt_frechet` of the split's own codes, `prior_frechet` of N(0, I),
+      `gaussians_frechet` of ten Gaussians, one a digit, fitted to the codes of 20,000 training images.
+    - `asked`, `guided_asked`: the share that the judge reads as asked.
+    - `recall`, `guided_recall`: on 5,000 images of the split; `guided_told`: held-out accuracy of a two-sample
+      classifier there.
+    """
+    device = split.x.device
+    classifier, judge = load("cnn_classifier", models.CNN, device)[0], load("judge", models.Judge, device)[0]
+    reference = features(classifier, train.x[:10_000])
+    seen = features(classifier, split.x[:: len(split) // 5_000])
+    noise = torch.randn(len(split), flow.latent_dim, generator=torch.Generator().manual_seed(100 + seed)).to(device)
+    asked = torch.arange(len(split), device=device) % 10
+    seed_everything(seed)
+    said = posteriors(vae, train[:20_000])
+    known = models.reparameterise(*said.x.unbind(1))
+    by_digit = [sample_mixture(fit_mixture(known[said.y == digit]), len(split) // 10, seed) for digit in range(10)]
+    codes = {
+        "gaussians": torch.cat(by_digit).to(device),
+        "rebuilt": models.reparameterise(*posteriors(vae, split).x.unbind(1)),
+        "prior": noise,
+        "plain": transport(flow, noise, asked, steps=GUIDANCE["steps"])[0],
+        "guided": transport(flow, noise, asked, **GUIDANCE)[0],
+    }
+    row = {}
+    for name, z in codes.items():
+        images = draw(vae, z)
+        found, prefix = features(classifier, images), "" if name == "plain" else f"{name}_"
+        row[f"{prefix}frechet"] = frechet_distance(found, reference)
+        if name in ("plain", "guided"):
+            row[f"{prefix}asked"] = (predict(judge, images)[0] == asked).double().mean().item()
+            row[f"{prefix}recall"] = precision_recall(seen, found[: len(seen)])[1]
+    row["guided_told"] = two_sample_accuracy(found[: len(seen)], seen)
+    return row
+
+
+@torch.inference_mode()
+def draw(vae, z):
+    """Return images, (n, 1, 28, 28), of codes, with logits made surer as in notebook 07."""
+    return torch.cat([torch.sigmoid(SHARPNESS * vae.decode_logits(part)) for part in z.split(1000)])
+
+
 @torch.inference_mode()
 def conditional_scores(model, mnist, judge, seed=0):
     """Return what can be compared between conditional VAEs, measured on the test images.
@@ -224,7 +336,8 @@ def sweep(runs, scheduler=None):
     with cluster(scheduler) if scheduler else this_machine():
         # all runs are dispatched at once, so that a worker that joins a cluster later finds something to do
         parallel = joblib.Parallel(return_as="generator_unordered", pre_dispatch="all", batch_size=1)
-        rows = parallel(joblib.delayed(train_again)(**run) for run in runs)
+        again = {"flow": generator_again}
+        rows = parallel(joblib.delayed(again.get(run["name"], train_again))(**run) for run in runs)
         for row in tqdm(rows, total=len(runs), unit="run"):
             store(row)
 

@@ -60,7 +60,7 @@ retrain: $(READY)  ## train every shipped model from scratch, into models/
 	$(BIN)/python tools/sweep.py
 	@echo 'models/ is new. The outputs in notebooks/ are still of the old weights: `make notebooks` renews them.'
 
-bench: $(READY)  ## measure this machine: one table, also written to benchmarks/results/
+bench: $(READY)  ## measure this machine, and rivals of the explorer: one table, also in benchmarks/results/
 	$(BIN)/python benchmarks/table.py
 
 gpu: $(READY)  ## on a machine with a GPU: checks, notebooks and measurements in one go, without a network

@@ -6,22 +6,20 @@ A frame counts when it is on screen. The pointer moves every 16 ms; a stock Jupy
 and this script share the machine's cores. "Backlog" is the most questions that were on their way to the kernel when
 an answer came. The page computes every picture itself; "kernel" is what Python decodes meanwhile.
 
-The saved page is compared with what torch decodes for the same places. Last comes what people build first, a matplotlib
-figure that is redrawn on every event, in the same browser and with the same model.
+The saved page is compared with what torch decodes for the same places. Last comes what people build
+first, see rivals.py.
 """
 
 import base64
-import math
 import random
-import socket
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+import rivals
 import torch
 from measure import Row, show
+from pointer import MODEL, SECONDS, quantile, wander
 
 from helpers.checkpoints import load
 from helpers.data import load_mnist
@@ -35,19 +33,7 @@ from helpers.training import pick_device
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 import lab
 
-SECONDS = 6
 PLACES = 200  # compared with torch
-MODEL = """
-import torch
-from helpers.checkpoints import load
-from helpers.data import load_mnist
-from helpers.models import CNN, VAE
-from helpers.training import pick_device
-
-device = pick_device()
-train = load_mnist(device).train
-model, classifier = load("vae", VAE, device)[0], load("cnn_classifier", CNN, device)[0]
-"""
 EXPLORER = """
 from helpers.explorer import LatentExplorer
 explorer = LatentExplorer(model, train.x, train.y, classifier)
@@ -69,36 +55,6 @@ decode = explorer.space.model.decode
 explorer.space.model.decode = lambda z: (time.sleep(0.05), decode(z))[1]
 """
 FAST = "explorer.space.model.decode = decode"
-
-# A figure as one would write it first, with %matplotlib widget: WebAgg is the part of matplotlib behind it.
-CANVAS = """
-import sys
-import matplotlib
-matplotlib.use("webagg")
-import matplotlib.pyplot as plt
-from helpers.latent import encode
-plt.rcParams.update({"webagg.open_in_browser": False, "webagg.port": int(sys.argv[1])})
-codes = encode(model, train.x).cpu()
-figure, (plane, digit) = plt.subplots(1, 2, figsize=(9, 4.5))
-plane.scatter(*codes.T, c=train.y.cpu(), cmap="tab10", s=2)
-picture = digit.imshow(train.x[0, 0].cpu(), cmap="gray_r")
-def move(event):
-    if event.inaxes is plane:
-        with torch.inference_mode():
-            place = torch.tensor([[event.xdata, event.ydata]], dtype=torch.float32, device=device)
-            picture.set_data(model.decode(place)[0, 0].cpu())
-        figure.canvas.draw_idle()
-figure.canvas.mpl_connect("motion_notify_event", move)
-plt.show()
-"""
-DRAWN = """() => {
-    window.drawn = [];
-    const draw = CanvasRenderingContext2D.prototype.drawImage;
-    CanvasRenderingContext2D.prototype.drawImage = function (...rest) {
-        window.drawn.push(performance.now());
-        return draw.apply(this, rest);
-    };
-}"""
 
 # In the page: note every pointer move and, for every frame, when it was asked for and when it had been painted.
 WATCH = """() => {
@@ -135,21 +91,6 @@ SHOWN = """() => {
 }"""
 
 
-def wander(page, box):
-    """Move the pointer in loops for SECONDS, one step every 16 ms."""
-    start, step = time.perf_counter(), 0
-    while time.perf_counter() - start < SECONDS:
-        step += 1
-        u, v = 0.5 + 0.3 * math.cos(step / 23), 0.5 + 0.3 * math.sin(step / 17)
-        page.mouse.move(box["x"] + u * box["width"], box["y"] + v * box["height"])
-        time.sleep(max(0, start + 0.016 * step - time.perf_counter()))
-
-
-def quantile(values, q):
-    values = sorted(values)
-    return values[min(len(values) - 1, int(q * len(values)))] if values else float("nan")
-
-
 def rate(frames):
     """Return how many frames were on screen per second."""
     return len({round(frame["now"], 1) for frame in frames}) / SECONDS
@@ -178,8 +119,11 @@ def live_rows():
     with tempfile.TemporaryDirectory() as folder, lab.server(folder) as address, lab.browser() as page:
         lab.notebook(Path(folder) / "book.ipynb", MODEL, EXPLORER)
         page.add_init_script(f"({WATCH})()")
+        received = rivals.sizes(page, files=False)
         lab.run_all(page, address("lab/tree/book.ipynb"))
         page.wait_for_selector(".lx-live", timeout=120_000)
+        messages = f"{sum(received) / 1e6:.2f} MB"
+        yield Row("explorer: JupyterLab's messages to the first picture", messages, "<= the page")
         page.wait_for_timeout(2000)
         exact = hover(page, live=False)
         yield describe("page", "painted p95 <= 20 ms, >= 58 a second", exact)
@@ -259,37 +203,11 @@ def compute_rows():
             )
 
 
-def canvas_rate():
-    """Return the frames a second of a matplotlib canvas, the training set its scatter, redrawn as the pointer moves."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-c", MODEL + CANVAS, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        with lab.browser() as page:
-            lab.wait_for(f"http://127.0.0.1:{port}/", process)
-            page.goto(f"http://127.0.0.1:{port}/")
-            page.evaluate(DRAWN)
-            page.wait_for_function("window.drawn.length > 0", timeout=30_000)
-            page.wait_for_timeout(3000)
-            page.evaluate("window.drawn.length = 0")
-            box = page.locator("canvas").last.bounding_box()
-            wander(page, {**box, "width": box["width"] / 2})
-            count = page.evaluate("window.drawn.length")
-            return count / SECONDS
-    finally:
-        process.kill()
-
-
 def rows():
     exact = yield from live_rows()
     yield from page_rows()
     yield from compute_rows()
-    canvas = canvas_rate()
-    yield Row("explorer: matplotlib canvas, redrawn per event", f"{canvas:.1f} frames a second", "none")
-    yield Row("explorer: frames of the explorer, exact, for one of its", f"{exact / max(canvas, 1e-9):.0f}", ">= 20")
+    yield from rivals.rows(exact)
 
 
 if __name__ == "__main__":

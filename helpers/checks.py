@@ -1,13 +1,14 @@
-"""Refuse images, codes and digits that would be taken without a word and answered with nonsense."""
+"""Refuse images, codes and classes that would be taken without a word and answered with nonsense."""
 
 import torch
 from torch import Tensor, nn
 
 
-def check_images(name: str, x: Tensor) -> None:
-    """Raise ValueError unless x holds images: at least one, (n, 1, 28, 28), of floats in [0, 1]."""
-    if x.dim() != 4 or x.shape[1:] != (1, 28, 28) or not len(x):
-        raise ValueError(f"{name} must have shape (n, 1, 28, 28) with n >= 1, got {tuple(x.shape)}")
+def check_images(name: str, x: Tensor, shape: tuple[int, ...] = (1, 28, 28)) -> None:
+    """Raise ValueError unless x holds images: at least one, (n, *shape), of floats in [0, 1]."""
+    if x.shape[1:] != shape or not len(x):
+        expected = ", ".join(map(str, ("n", *shape)))
+        raise ValueError(f"{name} must have shape ({expected}) with n >= 1, got {tuple(x.shape)}")
     if not x.is_floating_point():
         raise ValueError(f"{name} must be floats in [0, 1], got {x.dtype}")
     low, high = torch.stack(x.aminmax()).tolist()  # one transfer from a GPU, not two
@@ -25,8 +26,8 @@ def check_codes(name: str, z: Tensor, size: int | None = None) -> None:
         raise ValueError(f"{name} must be finite, got {z[~z.isfinite()][0]:.3g}")
 
 
-def check_digits(name: str, y: Tensor, classes: int = 10) -> None:
-    """Raise ValueError unless y holds digits: at least one, (n,), of whole numbers from 0 to classes - 1."""
+def check_classes(name: str, y: Tensor, classes: int = 10) -> None:
+    """Raise ValueError unless y holds classes: at least one, (n,), of whole numbers from 0 to classes - 1."""
     if y.dim() != 1 or not len(y):
         raise ValueError(f"{name} must have shape (n,) with n >= 1, got {tuple(y.shape)}")
     if y.is_floating_point():
@@ -34,6 +35,9 @@ def check_digits(name: str, y: Tensor, classes: int = 10) -> None:
     low, high = torch.stack(y.aminmax()).tolist()
     if low < 0 or high >= classes:
         raise ValueError(f"{name} must be from 0 to {classes - 1}, got values from {low} to {high}")
+
+
+check_digits = check_classes  # as the explorer calls it
 
 
 def check_device(model: nn.Module, **others: Tensor | nn.Module) -> None:

@@ -1,11 +1,11 @@
-"""A learned prior: flow matching carries noise to where the codes of digits lie (Lipman et al. 2023)."""
+"""A learned prior: flow matching carries noise to where the codes of images lie (Lipman et al. 2023)."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 
-from helpers.checks import check_codes, check_device, check_digits
+from helpers.checks import check_classes, check_codes, check_device
 from helpers.data import Posteriors, Split
 from helpers.models import VariationalAutoencoder, eval_mode, reparameterise
 from helpers.recipes import describe, fingerprint
@@ -98,7 +98,7 @@ def transport(
 ) -> tuple[Tensor, Tensor]:
     """Carry noise to codes in `steps` equal steps of time; one noise and one label give one code.
 
-    noise: (n, latent_dim), normal. y: the digits wanted, (n,), or None for whichever. `weight` is that of
+    noise: (n, latent_dim), normal. y: the classes wanted, (n,), or None for whichever. `weight` is that of
     classifier-free guidance (Ho & Salimans 2022): 0 ignores the label, 1 draws as the data are, more exaggerates what
     the label changes. `solver` is "euler", one velocity a step, or "midpoint", two; guidance doubles both.
 
@@ -110,9 +110,9 @@ def transport(
         y, weight = torch.full((len(noise),), flow.classes, device=noise.device), 1.0
     else:
         check_device(flow, y=y)
-        check_digits("y", y, flow.classes)
+        check_classes("y", y, flow.classes)
     if len(y) != len(noise):
-        raise ValueError(f"y must name a digit for each of {len(noise)} rows of noise, got {len(y)}")
+        raise ValueError(f"y must name a class for each of {len(noise)} rows of noise, got {len(y)}")
     if steps < 1 or solver not in SOLVERS or not math.isfinite(weight):
         raise ValueError(
             f"need steps >= 1, a solver among {', '.join(SOLVERS)} and a finite weight, "

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from helpers.checks import check_codes, check_device, check_digits, check_images
+from helpers.checks import check_classes, check_codes, check_device, check_images
 from helpers.models import CNN, VariationalAutoencoder, eval_mode, normalise
 
 Array = Tensor | np.ndarray
@@ -26,7 +26,7 @@ NOISE = -1  # the label of a code that no cluster took, as in scikit-learn
 
 @torch.inference_mode()
 def predict(classifier: nn.Module, images: Tensor, batch_size: int = 1000) -> tuple[Tensor, Tensor]:
-    """Return the digit that a classifier reads in each image, (n,) int64, and its confidence in [0, 1], (n,).
+    """Return the class that a classifier reads in each image, (n,) int64, and its confidence in [0, 1], (n,).
 
     images: (n, 1, 28, 28) in [0, 1], or for a classifier's last layer the features of images, (n, d).
     """
@@ -34,8 +34,8 @@ def predict(classifier: nn.Module, images: Tensor, batch_size: int = 1000) -> tu
     (check_codes if images.dim() == 2 else check_images)("images", images)
     with eval_mode(classifier):
         logits = torch.cat([classifier(batch) for batch in images.split(batch_size)])
-    confidence, digits = logits.softmax(1).max(1)
-    return digits, confidence
+    confidence, classes = logits.softmax(1).max(1)
+    return classes, confidence
 
 
 @torch.inference_mode()
@@ -48,18 +48,18 @@ def features(classifier: CNN, x: Tensor, batch_size: int = 1000) -> Tensor:
         return torch.cat([layers(classifier.features(normalise(batch))) for batch in x.split(batch_size)])
 
 
-def effective_classes(digits: Tensor, classes: int = 10) -> float:
-    """Return how many equally frequent classes would be as varied as `digits`, (n,): from 1 to `classes`.
+def effective_classes(y: Tensor, classes: int = 10) -> float:
+    """Return how many equally frequent classes would be as varied as `y`, (n,): from 1 to `classes`.
 
     It is the exponential of the entropy of their shares.
     """
-    check_digits("digits", digits, classes)
-    shares = torch.bincount(digits.cpu(), minlength=classes) / len(digits)
+    check_classes("y", y, classes)
+    shares = torch.bincount(y.cpu(), minlength=classes) / len(y)
     return float(torch.special.entr(shares).sum().exp())
 
 
 def knn_accuracy(codes: Array, y: Array, k: int = 10, reference: tuple[Array, Array] | None = None) -> float:
-    """Return the share of codes, (n, d), whose digit in y, (n,), wins the vote of the k nearest codes.
+    """Return the share of codes, (n, d), whose class in y, (n,), wins the vote of the k nearest codes.
 
     The vote is among the other codes (leave one out), or among `reference`, a pair (codes, y), where one is given.
     Raises ValueError for codes that are empty, not finite, or not more than k, and for k below 1.
@@ -213,17 +213,17 @@ def umap_plane(codes: Array, neighbours: int = 10, metric: str = "euclidean", se
 
 
 def score_clusters(labels: Array, y: Array) -> dict[str, float]:
-    """Compare clusters with digits, labels and y both (n,): `ari`, `ami`, `noise`, `clusters`.
+    """Compare clusters with classes, labels and y both (n,): `ari`, `ami`, `noise`, `clusters`.
 
     `ari` is the adjusted Rand index (Hubert & Arabie 1985) and `ami` the adjusted mutual information (Vinh et al.
     2010): 1 for the same partition, 0 on average for chance. Both count every code: all noise together is one more
     cluster, so leaving hard cases out is not free. `noise` is its share, `clusters` the number of the others; where
-    all is noise, `ari` and `ami` are 0. Raises ValueError when y holds a single digit: there is nothing to find.
+    all is noise, `ari` and `ami` are 0. Raises ValueError when y holds a single class: there is nothing to find.
     """
     y = _labels("y", y, len(y))
     labels = _labels("labels", labels, len(y))
     if len(np.unique(y)) < 2:
-        raise ValueError(f"y must hold two different digits at least, got {np.unique(y)}")
+        raise ValueError(f"y must hold two different classes at least, got {np.unique(y)}")
     noise = labels == NOISE
     return {
         "ari": float(adjusted_rand_score(y, labels)),

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from helpers.checks import check_codes, check_digits
+from helpers.checks import check_classes, check_codes
 
-# A colour for each digit, the same in every figure and in the explorer. Searched for, not picked by eye: the two
+# A colour for each class, the same in every figure and in the explorer. Searched for, not picked by eye: the two
 # closest are 0.15 apart in OKLab for full colour vision and 0.09 under simulated protanopia, deuteranopia and
 # tritanopia (Machado et al. 2009); for matplotlib's default ten that is 0.11 and 0.007. Every one stands out from white
 # and from near-black paper, and digits that look alike (4 and 9, 3 and 8) have colours far apart.
@@ -26,7 +26,7 @@ INK, GREY, BLUE = "#222222", "#9a9a9a", "#0a5fa5"
 
 
 def style() -> None:
-    """Set the look of every figure: dark digits on white, no boxes, titles on the left that state the finding."""
+    """Set the look of every figure: dark images on white, no boxes, titles on the left that state the finding."""
     plt.rc("figure", dpi=100, facecolor="white")
     plt.rc("figure.constrained_layout", use=True)
     plt.rc("image", cmap="gray_r", interpolation="nearest")
@@ -146,29 +146,33 @@ def show_latent(
     axis: Axes | None = None,
     names: tuple[str, str] = ("$z_1$", "$z_2$"),
     size: float = 4,
+    classes: Sequence[str] | None = None,
 ) -> None:
-    """Scatter two-dimensional codes, (n, 2), coloured by digit y, (n,), each digit's numeral near its median.
+    """Scatter two-dimensional codes, (n, 2), coloured by class y, (n,), each class's name near its median.
 
-    Draws into `axis` and leaves showing to the caller when one is given.
+    The names are those of `classes`, by default the numerals of the labels. Draws into `axis` and leaves showing to the
+    caller when one is given.
     """
     codes, y = torch.as_tensor(codes).detach().cpu(), torch.as_tensor(y).cpu()
     if codes.dim() != 2 or codes.shape[1] != 2 or len(codes) != len(y):
         raise ValueError(f"codes must be (n, 2) and y (n,), got {tuple(codes.shape)} and {tuple(y.shape)}")
     check_codes("codes", codes)
-    check_digits("y", y)
+    check_classes("y", y, min(len(PALETTE), len(classes or PALETTE)))
     figure = None
     if axis is None:
         figure, axis = plt.subplots(figsize=(6.4, 6))
-    colours = [PALETTE[digit] for digit in y.tolist()]
+    colours = [PALETTE[each] for each in y.tolist()]
     axis.scatter(codes[:, 0], codes[:, 1], s=size, c=colours, alpha=0.6, linewidths=0, rasterized=True)
     window = axis.get_window_extent()
     inches = torch.tensor([window.width, window.height], dtype=torch.float64) / axis.figure.dpi
-    room = 0.36 * ((codes.amax(0) - codes.amin(0)) / inches).max().item()  # a numeral's width, in codes
-    digits, places = place_labels(codes, y, room)
-    for digit, (left, up) in zip(digits, places.tolist(), strict=True):
+    room = (0.6 if classes else 0.36) * ((codes.amax(0) - codes.amin(0)) / inches).max().item()  # a label, in codes
+    shown, places = place_labels(codes, y, room)
+    box, points = ("round,pad=0.2", 9) if classes else ("circle,pad=0.25", 13)
+    for each, (left, up) in zip(shown, places.tolist(), strict=True):
+        name, colour = classes[each] if classes else str(each), PALETTE[each]
         axis.text(
-            left, up, str(digit), fontsize=13, fontweight="bold", ha="center", va="center", color=PALETTE[digit],
-            bbox={"boxstyle": "circle,pad=0.25", "facecolor": "white", "edgecolor": PALETTE[digit], "alpha": 0.92},
+            left, up, name, fontsize=points, fontweight="bold", ha="center", va="center", color=colour,
+            bbox={"boxstyle": box, "facecolor": "white", "edgecolor": colour, "alpha": 0.92},
         )  # fmt: skip
     axis.set(xlabel=names[0], ylabel=names[1])
     axis.set_aspect("equal", adjustable="datalim")
@@ -179,21 +183,21 @@ def show_latent(
 
 
 def place_labels(codes: Tensor, y: Tensor, room: float) -> tuple[list[int], Tensor]:
-    """Return each digit in y, (n,), and a place for its label, (digits, 2), at the median of its codes, (n, 2).
+    """Return each class in y, (n,), and a place for its label, (classes, 2), at the median of its codes, (n, 2).
 
     Labels closer than `room`, in units of the codes, are pushed apart. Raises ValueError for codes that are empty, not
-    finite, or not as many as digits.
+    finite, or not as many as labels.
     """
     check_codes("codes", codes, 2)
     if y.shape != codes.shape[:1]:
-        raise ValueError(f"y must have shape ({len(codes)},), one digit for each code, got {tuple(y.shape)}")
-    digits = y.unique().tolist()
-    places = torch.stack([codes[y == digit].median(0).values for digit in digits])  # (digits, 2)
+        raise ValueError(f"y must have shape ({len(codes)},), one label for each code, got {tuple(y.shape)}")
+    classes = y.unique().tolist()
+    places = torch.stack([codes[y == each].median(0).values for each in classes])  # (classes, 2)
     for _ in range(50):
-        away = places[:, None] - places  # (digits, digits, 2)
+        away = places[:, None] - places  # (classes, classes, 2)
         distance = away.norm(dim=2, keepdim=True).clamp(min=1e-6)
         places = places + 0.5 * (away / distance * (room - distance).clamp(min=0)).sum(1)
-    return digits, places
+    return classes, places
 
 
 def _drawable(images: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch import nn
 
 from helpers import metrics, training
 from helpers.checkpoints import load, load_or_train, save
-from helpers.data import Mnist, Split, load_mnist
+from helpers.data import Split, Splits, load_mnist
 from helpers.explorer import LatentExplorer
 from helpers.explorer.static import still
 from helpers.flow import Flow, flow_matching, posteriors, transport
@@ -357,7 +357,7 @@ def test_metrics_are_the_same(networks):
 @pytest.mark.parametrize("network", [VAE, CAE])
 def test_scores_are_the_same(network, networks):
     torch.manual_seed(0)
-    check(scores, network(latent_dim=2), Mnist(split(200), split(20, 1), split(120, 2)), networks[1], rtol=1e-4)
+    check(scores, network(latent_dim=2), Splits(split(200), split(20, 1), split(120, 2)), networks[1], rtol=1e-4)
 
 
 # checkpoints

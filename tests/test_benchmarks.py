@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from helpers.data import load_mnist
-from helpers.models import CNN, normalise
+from helpers.models import CNN, ConvVAE, normalise
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import best_classifier
 import gpu
 import hover
 import measure
+import rivals
 import table
 import textbook
 
@@ -66,6 +67,30 @@ def test_frames_become_a_row_with_their_rate_delays_and_backlog():
     assert row.measured.startswith("0.2 frames a second, drawn after 10.0 (p50), 10.0 ms (p95)")
     assert "painted after 18.0 (p50)" in row.measured and row.measured.endswith("backlog 2")
     assert "backlog" not in hover.describe("preview", "", [frame | {"inFlight": 0}]).measured
+
+
+def test_rivals_are_compared_with_the_explorer_and_one_that_cannot_be_fetched_costs_only_its_row(monkeypatch, tmp_path):
+    for name, rate in (("canvas", 2), ("sliders", 10)):
+        monkeypatch.setattr(rivals, name, lambda name=name, rate=rate: (rate, measure.Row(name, "", "")))
+    monkeypatch.setattr(rivals, "ROOT", tmp_path)
+    monkeypatch.setattr(rivals.shutil, "which", lambda name: str(tmp_path / "no npm here"))
+    found = list(rivals.rows(60))
+    assert [row.what for row in found if row.what in ("canvas", "sliders")] == ["canvas", "sliders"]
+    assert [row.measured for row in found if row.target == ">= 20"] == ["30", "6"]
+    assert found[-1].measured.startswith("not measured, npm cannot fetch it")
+
+
+def test_tfjs_is_checked_against_its_digest_and_gets_all_of_the_decoder(monkeypatch, tmp_path):
+    monkeypatch.setattr(rivals, "ROOT", tmp_path)
+    path = tmp_path / "build" / "tfjs" / rivals.TFJS[1]
+    path.parent.mkdir(parents=True)
+    path.write_text("another library")
+    with pytest.raises(ValueError, match=r"tf\.min\.js: .*, expected 300dfae2"):
+        rivals.library()
+    model = ConvVAE()
+    shapes = [shape for shape, _ in rivals.tensors(model)]
+    assert shapes[:2] == [[20, 256], [256]] and shapes[4:6] == [[3, 3, 64, 128], [64]]  # height, width, out, in
+    assert sum(map(rivals.prod, shapes)) == sum(each.numel() for each in model.decoder.parameters())
 
 
 def test_a_part_that_fails_costs_the_table_only_what_it_had_to_say(capsys):

@@ -1,10 +1,11 @@
-"""MNIST arrives whole and verified, or an error says which file to look at; no bad file is ever replaced."""
+"""A data set arrives whole and verified, or an error says which file to look at; no bad file is ever replaced."""
 
 import gzip
 import hashlib
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from helpers import data
-from helpers.data import Split, load_mnist, mnist_path
+from helpers.data import FASHION, MNIST, Split, load_dataset, load_mnist, missing_files, mnist_path, to_images
 from helpers.idx import IdxError
 
 TRAIN, TEST, VALID = 40, 10, 7
@@ -32,14 +33,17 @@ def contents(idx_bytes, monkeypatch):
     }
     contents = {name: idx_bytes(array) for name, array in arrays.items()}
     expect(monkeypatch, contents, {name: array.shape for name, array in arrays.items()})
-    monkeypatch.setattr(data, "VALID", VALID)
-    monkeypatch.setattr(data, "MIRRORS", ("http://127.0.0.1:9/",))  # nobody answers there
+    change(monkeypatch, valid=VALID, mirrors=("http://127.0.0.1:9/",))  # nobody answers there
     return contents
 
 
 def expect(monkeypatch, contents, shapes):
     files = {name: (shapes[name], hashlib.sha256(contents[name]).hexdigest()) for name in contents}
-    monkeypatch.setattr(data, "FILES", files)
+    change(monkeypatch, files=files)
+
+
+def change(monkeypatch, **fields):
+    monkeypatch.setattr(data, "MNIST", replace(data.MNIST, **fields))
 
 
 def fill(directory, contents):
@@ -56,7 +60,7 @@ def mirror(contents, tmp_path, monkeypatch):
     handler = partial(SimpleHTTPRequestHandler, directory=folder)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        monkeypatch.setattr(data, "MIRRORS", (f"http://127.0.0.1:{server.server_port}/",))
+        change(monkeypatch, mirrors=(f"http://127.0.0.1:{server.server_port}/",))
         yield folder
         server.shutdown()
 
@@ -153,7 +157,7 @@ def test_broken_link_is_named_and_kept(mirror, tmp_path):
 def test_content_that_is_not_mnist(contents, tmp_path, monkeypatch, idx_bytes, name, array, message):
     """Even if the digest were right: counts, sizes, types and labels are checked on their own."""
     contents[name] = idx_bytes(array)
-    expect(monkeypatch, contents, {name: shape for name, (shape, _) in data.FILES.items()})
+    expect(monkeypatch, contents, {name: shape for name, (shape, _) in data.MNIST.files.items()})
     fill(tmp_path, contents)
     with pytest.raises(IdxError, match=message):
         load_mnist(directory=tmp_path)
@@ -180,9 +184,10 @@ def test_only_what_is_missing_is_downloaded(mirror, contents, tmp_path):
 def test_second_mirror_helps_when_the_first_sends_something_else(mirror, tmp_path, monkeypatch):
     wrong = mirror / "login"
     wrong.mkdir()
-    for name in data.FILES:
+    for name in data.MNIST.files:
         (wrong / f"{name}.gz").write_text("<!DOCTYPE html> please sign in")
-    monkeypatch.setattr(data, "MIRRORS", (f"{data.MIRRORS[0]}login/", f"{data.MIRRORS[0]}absent/", *data.MIRRORS))
+    (mirror,) = data.MNIST.mirrors
+    change(monkeypatch, mirrors=(f"{mirror}login/", f"{mirror}absent/", mirror))
     assert len(load_mnist(directory=tmp_path / "new").test) == TEST
 
 
@@ -223,7 +228,7 @@ def test_a_read_only_folder_is_said_to_be_one(mirror, open_folder, unprivileged)
 def test_offline_says_which_files_to_put_where(contents, tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         load_mnist(directory=tmp_path)
-    for part in (*contents, str(tmp_path), "MNIST_DIR", *data.MIRRORS):
+    for part in (*contents, str(tmp_path), "MNIST_DIR", *data.MNIST.mirrors):
         assert part in str(error.value)
 
 
@@ -231,6 +236,58 @@ def test_folder_that_cannot_be_made(contents, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FileNotFoundError, match="could not be downloaded"):
         load_mnist(directory=tmp_path / "file" / "folder")
+
+
+def test_another_data_set_comes_the_same_way(mirror, contents, tmp_path, monkeypatch):
+    """A description is all that differs: folder, digests, names of the classes."""
+    other = replace(data.MNIST, name="Other", variable="OTHER_DIR", folder="other_data", valid=5)
+    monkeypatch.setenv("OTHER_DIR", str(tmp_path / "other"))
+    assert missing_files(other) == list(contents)
+    splits = load_dataset(other)
+    assert [len(split) for split in splits] == [TRAIN - 5, 5, TEST] and missing_files(other) == []
+    assert torch.equal(splits.test.x, load_mnist(directory=tmp_path / "other").test.x)
+    with pytest.raises(IdxError, match="labels from 0 to 2, found"):
+        load_dataset(replace(other, classes=("a", "b", "c")))
+
+
+def test_a_package_of_the_system_is_found_and_named(contents, tmp_path, monkeypatch):
+    installed = tmp_path / "installed"
+    other = replace(
+        data.MNIST,
+        name="Other",
+        variable="OTHER_DIR",
+        folder="other_data",
+        package="dataset-other",
+        installed=str(installed),
+    )
+    with pytest.raises(FileNotFoundError, match=r"Other is .* or set OTHER_DIR .* `apt install dataset-other`"):
+        load_dataset(other, directory=tmp_path / "empty")
+    installed.mkdir()
+    fill(installed, contents)
+    assert len(load_dataset(other).test) == TEST
+    monkeypatch.setenv("OTHER_DIR", str(tmp_path / "empty"))  # what is named goes before what is installed
+    assert missing_files(other) == list(contents)
+
+
+@pytest.mark.parametrize("dataset", [MNIST, pytest.param(FASHION, marks=pytest.mark.slow)], ids=lambda each: each.name)
+def test_what_a_description_says_of_its_pixels(dataset):
+    if missing := missing_files(dataset):  # CI has them, see .ci/run
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{dataset.name} is not here: {', '.join(missing)}")
+    train, valid, test = load_dataset(dataset)
+    pixels = torch.cat([train.x, valid.x])
+    assert pixels.mean() == pytest.approx(dataset.mean, abs=1e-4) and pixels.std() == pytest.approx(
+        dataset.std, abs=1e-4
+    )
+    for split in (train, valid, test):
+        assert split.y.unique().tolist() == list(range(len(dataset.classes)))
+
+
+@pytest.mark.parametrize("shape", [(5, 4, 4), (5, 3, 4, 4)])
+def test_bytes_become_images(shape):
+    levels = np.random.default_rng(0).integers(0, 256, shape, "u1")
+    images = to_images(levels)
+    assert images.shape == (5, shape[1] if len(shape) == 4 else 1, 4, 4) and images.dtype == torch.float32
+    assert np.array_equal(images.numpy().reshape(shape), (levels.astype(np.float64) / 255).astype(np.float32))
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The explorer without a browser: in Python alone, then in a real kernel, spoken to as a browser would."""
 
-import contextlib
 import copy
 import gc
 import json
@@ -15,11 +14,11 @@ import torch
 from IPython.core.interactiveshell import InteractiveShell
 from ipywidgets import HBox
 from jupyter_client.manager import start_new_kernel
-from small import SETUP, classifier, model, x, y
+from small import SETUP, classifier, model, styled, x, y
 from traitlets import TraitError
 
 from helpers.explorer import LatentExplorer, Pad, Plane, Readout
-from helpers.explorer.atlas import SHOWN
+from helpers.explorer.space import DRAWN
 from helpers.models import VAE
 
 NAN, INF = float("nan"), float("inf")
@@ -155,9 +154,9 @@ def test_many_threads_get_the_right_pictures(explorer):
 
 
 def test_many_points_are_thinned_and_bad_input_is_named():
-    images = torch.rand(SHOWN + 100, 1, 28, 28)
+    images = torch.rand(DRAWN + 100, 1, 28, 28)
     explorer = LatentExplorer(model, images, torch.zeros(len(images), dtype=torch.int64))
-    assert len(explorer.digits) == SHOWN and len(explorer.points) == SHOWN * 8
+    assert len(explorer.digits) == DRAWN and len(explorer.points) == DRAWN * 8
     with pytest.raises(ValueError, match="x must be"):
         LatentExplorer(model, x, y[:5])
 
@@ -167,8 +166,8 @@ def test_many_points_are_thinned_and_bad_input_is_named():
 )
 def test_more_than_two_dimensions_lie_on_a_map(places):
     deep = VAE(latent_dim=5)
-    with contextlib.nullcontext() if places is None else pytest.warns(UserWarning, match="the way back from a map"):
-        explorer = LatentExplorer(deep, x, y, classifier, places)
+    explorer = LatentExplorer(deep, x, y, classifier, places)
+    assert not explorer.missing
     explorer.z = (1, 2, 3, 4, 5)  # off the plane: shown where it projects to, decoded as it is
     assert explorer.z == (1, 2, 3, 4, 5) and explorer.space.code(explorer.xy) == explorer.z
     assert (
@@ -218,6 +217,36 @@ BAD_QUESTIONS = [
 def test_bad_pins_paths_and_drawings_are_refused_with_a_reply(explorer, bad, buffers):
     [(reply, pixels)] = ask(explorer, bad, buffers)
     assert reply["error"] and not pixels and explorer.pins == []
+
+
+def test_a_plane_of_styles_answers_with_ten_digits_and_takes_a_number():
+    hands = LatentExplorer(styled, x, y, classifier, text="007")
+    hands.sent = []
+    hands.comm.publish_msg = lambda kind, data=None, buffers=None, **_: hands.sent.append((kind, data, buffers))
+    assert not hands.missing and hands.shown == 10 and hands.layers == ["tiles"] and hands.centres == []
+    [(reply, [pixels, like])] = ask(hands, query(0.5, -1, number=1))
+    assert pixels == hands.space.query([(0.5, -1)]).pixels.numpy().tobytes() and len(like) == 784
+    assert reply["probs"] is None and hands.text == "007"
+    [(reply, _)] = ask(hands, {"kind": "write", "text": "2026", "page": "p", "number": 2})
+    assert hands.text == "2026" and reply["number"] == 2
+    strokes = bytes(255 if 40 < k % 112 < 50 else 0 for k in range(112 * 112))
+    [(reply, images)] = ask(hands, {"kind": "draw", "side": 112, "label": 3, "page": "p", "number": 3}, [strokes])
+    assert reply["label"] == 3 and [len(image) for image in images] == [784, 7840, *[784] * 6]
+    for label in (-1, 10, "3", 3.0, True):
+        [(reply, images)] = ask(hands, {"kind": "draw", "side": 112, "label": label}, [strokes])
+        assert "label must be a digit" in reply["error"] and not images
+    assert hands._repr_mimebundle_()[0]["image/png"].startswith(b"\x89PNG")
+    hands.close()
+
+
+@pytest.mark.parametrize("bad", [None, 7, "7a", "-1", "1.5", "1" * 13, "\u0663", "\u00b2", " ", ["1"]], ids=ascii)
+def test_what_is_no_number_is_refused(explorer, bad):
+    explorer.text = "12"
+    with pytest.raises(TraitError, match="text must be up to 12 digits"):
+        explorer.text = bad
+    [(reply, _)] = ask(explorer, {"kind": "write", "text": bad, "page": "p", "number": 1})
+    assert "text must be up to 12 digits" in reply["error"] and explorer.text == "12"
+    explorer.text = ""
 
 
 def test_layer_buttons_reach_python(explorer):
@@ -280,8 +309,10 @@ def test_one_question_transforms_its_place_once(explorer, monkeypatch):
 
 
 def test_atlas_is_what_torch_decodes_at_the_middles_of_its_tiles():
-    with pytest.warns(UserWarning, match="the way back from a map"):
-        explorer = LatentExplorer(model, x, y, classifier, torch.rand(200, 2))
+    odd = copy.deepcopy(model)
+    odd.decoder.append(torch.nn.Softplus())
+    with pytest.warns(UserWarning, match="Softplus"):
+        explorer = LatentExplorer(odd, x, y, classifier)
     left, right, bottom, top = explorer.bounds
     side = explorer.tiles
     row, column = 5, 20

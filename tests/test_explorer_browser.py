@@ -6,9 +6,10 @@ import os
 import lab
 import pytest
 import torch
-from small import SETUP, classifier, model, x, y
+from small import SETUP, classifier, model, styled, x, y
 
 from helpers.explorer import LatentExplorer
+from helpers.explorer.film import save_film
 from helpers.explorer.static import link, script
 from helpers.models import VAE
 
@@ -26,17 +27,18 @@ def page():
 
 @pytest.fixture(scope="module")
 def explorer(request):
-    """An explorer of two dimensions, or of five on their PCA plane, sent to a code that lies off that plane."""
-    if getattr(request, "param", "z") == "z":
-        return LatentExplorer(model, x, y, classifier)
+    """An explorer of two dimensions or styles; or of five on their PCA plane or a map, sent to a code off it."""
+    if (kind := getattr(request, "param", "z")) in ("z", "styles"):
+        return LatentExplorer(model if kind == "z" else styled, x, y, classifier)
     deep = VAE(latent_dim=5).eval()
     deep.decoder[0].weight.data.mul_(8)
-    made = LatentExplorer(deep, x, y, classifier)
+    places = torch.rand(200, 2, generator=torch.Generator().manual_seed(0)) if kind == "map" else None
+    made = LatentExplorer(deep, x, y, classifier, places)
     made.z = (0.1, 0.2, -0.1, 0.05, 0)
     return made
 
 
-of_every_plane = pytest.mark.parametrize("explorer", ["z", "PCA"], indirect=True)
+of_every_plane = pytest.mark.parametrize("explorer", ["z", "PCA", "map"], indirect=True)
 
 
 # The script's logic, on an empty page
@@ -218,14 +220,7 @@ def test_saved_file_says_what_torch_says_at_any_place(saved, explorer):
 
 @of_every_plane
 def test_saved_pad_reads_places_and_decodes_as_python_does(saved, explorer):
-    box = saved.locator(".lx-paper").bounding_box()
-    saved.mouse.move(box["x"] + 60, box["y"] + 40)
-    saved.mouse.down()
-    for right, down in ((170, 45), (110, 190)):
-        saved.mouse.move(box["x"] + right, box["y"] + down, steps=6)
-    saved.mouse.up()
-    saved.wait_for_selector(".lx-verdict:has-text('Looks like')")
-    saved.wait_for_timeout(100)
+    draw(saved, [(0.27, 0.18), (0.76, 0.2), (0.49, 0.85)])
     drawn = saved.locator(".lx-paper").evaluate(
         "canvas => Array.from(canvas.getContext('2d').getImageData(0, 0, 112, 112).data).filter((_, k) => k % 4 == 3)"
     )
@@ -241,6 +236,64 @@ def test_saved_pad_reads_places_and_decodes_as_python_does(saved, explorer):
     assert said["ellipse"][:2] == pytest.approx(found["ellipse"][:2], rel=0.01)
     saved.get_by_role("button", name="clear", exact=True).click()
     saved.wait_for_function("!document.querySelector('.lx-cloud:not([hidden])')")
+
+
+def written(page, selector=".lx-large"):
+    """Return the grey levels of the ten digits of a place, (7840,)."""
+    rows = page.locator(selector).evaluate(
+        "canvas => Array.from(canvas.getContext('2d').getImageData(0, 0, 140, 56).data).filter((_, k) => k % 4 == 3)"
+    )
+    return torch.tensor(rows).view(2, 28, 5, 28).transpose(1, 2).flatten()
+
+
+def draw(page, *strokes, pad=None):
+    """Draw on the pad: strokes of places, shares of its width and height."""
+    box = (pad or page.locator(".lx-paper")).bounding_box()
+    for first, *others in strokes:
+        page.mouse.move(box["x"] + first[0] * box["width"], box["y"] + first[1] * box["height"])
+        page.mouse.down()
+        for right, down in others:
+            page.mouse.move(box["x"] + right * box["width"], box["y"] + down * box["height"], steps=5)
+        page.mouse.up()
+    page.wait_for_selector(".lx-verdict:has-text('Looks like')")
+    page.wait_for_timeout(100)
+
+
+@pytest.mark.parametrize("explorer", ["styles"], indirect=True)
+def test_saved_styles_write_ten_digits_a_number_and_in_the_hand_of_a_drawing(saved, explorer):
+    lab.point(saved, 0.3, 0.6)
+    saved.wait_for_timeout(100)
+    there = explorer.space.query([saved.evaluate("at")]).pixels[0].int()
+    assert (written(saved) - there).abs().max() <= 1 and there.view(10, 784).float().std(0).max() > 5
+    # A number: digits alone, no more than twelve, set by their ink on one line
+    field = saved.get_by_role("textbox")
+    for typed, taken in (("2a0 -2.6", "2026"), ("1" * 20, "1" * 12), ("\u0663<b>7", "7"), ("", "")):
+        field.fill(typed)
+        assert field.input_value() == taken
+        saved.wait_for_timeout(50)
+        size = saved.locator(".lx-large").evaluate("canvas => [canvas.width, canvas.height]")
+        assert size == [140, 56] if not taken else size[1] == 32 and size[0] <= 31 * len(taken) + 8
+    assert (written(saved) - there).abs().max() <= 1
+    # A drawing: the ring goes to its style, as told what it is
+    draw(saved, [(0.2, 0.2), (0.8, 0.2), (0.4, 0.8)])
+    drawn = saved.locator(".lx-paper").evaluate(
+        "canvas => Array.from(canvas.getContext('2d').getImageData(0, 0, 112, 112).data).filter((_, k) => k % 4 == 3)"
+    )
+    strokes = torch.tensor(drawn).reshape(112, 112) / 255
+    for label in (None, 4):
+        if label is not None:
+            saved.locator("select").select_option(str(label))
+            saved.wait_for_timeout(100)
+        found = explorer.space.read(strokes, label)
+        assert saved.locator("select").input_value() == str(found["label"])
+        assert saved.evaluate("at") == pytest.approx(found["place"], abs=0.01)
+        recon = torch.tensor(list(found["recon"]))
+        assert (written(saved, ".lx-figure >> nth=1 >> canvas") - recon).abs().max() <= 2
+        assert written(saved).equal(written(saved, ".lx-figure >> nth=1 >> canvas"))
+    saved.locator(".lx-plane").press("Enter")
+    lab.point(saved, 0.6, 0.2)
+    saved.locator(".lx-plane").press("Enter")
+    assert saved.locator(".lx-film").evaluate("canvas => [canvas.width, canvas.height]") == [15 * 28, 10 * 28]
 
 
 def test_a_damaged_page_says_so(page, explorer, tmp_path):
@@ -260,6 +313,78 @@ def test_a_damaged_page_says_so(page, explorer, tmp_path):
         opened(whole[:end]).wait_for_selector("#status:has-text('cut short')", timeout=10_000)  # visible, so after 3 s
     opened(whole).wait_for_selector(".lx-badge:has-text('page')")
     page.wait_for_selector("#status", state="detached")
+
+
+@pytest.mark.parametrize(
+    ("lacks", "status"),
+    [
+        ("OffscreenCanvas", None),
+        ("WebAssembly", None),
+        ("Worker", None),
+        ("DecompressionStream", "This page cannot be shown: DecompressionStream is not defined"),
+        ("everything", "its script is not allowed to run"),
+    ],
+)
+def test_a_browser_that_lacks_something_shows_the_page_or_a_sentence(page, explorer, tmp_path, lacks, status):
+    explorer.save_html(tmp_path / "explorer.html")
+    poor = page.context.browser.new_page(java_script_enabled=lacks != "everything")
+    poor.add_init_script(f"delete window.{lacks}")
+    poor.goto((tmp_path / "explorer.html").as_uri())
+    poor.wait_for_selector(f"#status:has-text('{status}')" if status else ".lx-badge:has-text('page')")  # visible
+    poor.close()
+
+
+def test_a_tab_in_the_background_piles_nothing_up_and_goes_on_where_the_pointer_is(saved):
+    held = saved.evaluate(
+        """() => {
+            // As a hidden tab: frames are asked for, and come when it is seen again.
+            const [ask, held] = [window.requestAnimationFrame, []];
+            window.requestAnimationFrame = (work) => held.push(work);
+            const plane = document.querySelector(".lx-plane"), box = plane.getBoundingClientRect();
+            for (let k = 1; k <= 10000; k++) {
+                const [clientX, clientY] = [box.x + box.width / 3 + k / 100, box.y + box.height / 3];
+                plane.dispatchEvent(new PointerEvent("pointermove", { clientX, clientY, bubbles: true }));
+            }
+            window.requestAnimationFrame = ask;
+            held.forEach((work) => ask(work));
+            return held.length;
+        }"""
+    )
+    saved.wait_for_function("() => window.at")
+    ring = saved.locator(".lx-value").first.inner_text().replace("\u2212", "-").split(",  ")
+    assert held == 1 and [f"{value:.2f}" for value in saved.evaluate("at")] == ring
+
+
+def test_two_explorers_and_three_pads_on_one_page_keep_apart(page, explorer, tmp_path):
+    explorer.save_html(tmp_path / "explorer.html")
+    page.goto("about:blank")
+    bring(page, script("page.js"))
+    page.evaluate(
+        """async (text) => {
+            const saved = new DOMParser().parseFromString(text, "text/html");
+            document.head.append(saved.querySelectorAll("style")[1]);
+            for (const parts of [["plane", "readout", "pad"], ["plane", "readout", "pad"], ["pad"]]) {
+                const read = (id) => JSON.parse(saved.getElementById(id).textContent);
+                const [state, packed] = ["state", "packed"].map(read);
+                const model = await createModel({ ...state, parts }, packed);
+                await start(document.body.appendChild(document.createElement("div")), model);
+            }
+        }""",
+        (tmp_path / "explorer.html").read_text(),
+    )
+    verdicts = page.locator(".lx-verdict")
+    assert page.locator(".lx-plane").count() == 2 and verdicts.count() == 3
+    digits = [pixels(page, f".lx-large >> nth={k}") for k in range(2)]
+    pad = page.locator(".lx-paper >> nth=1")
+    pad.scroll_into_view_if_needed()
+    draw(page, [(0.2, 0.2), (0.8, 0.2), (0.4, 0.8)], pad=pad)
+    assert [bool(text) for text in verdicts.all_inner_texts()] == [False, True, False]
+    assert page.locator(".lx-cloud:not([hidden])").count() == 1
+    plane = page.locator(".lx-plane >> nth=1")
+    plane.scroll_into_view_if_needed()
+    plane.hover(position={"x": 100, "y": 100})
+    page.wait_for_timeout(100)
+    assert pixels(page).equal(digits[0]) and not pixels(page, ".lx-large >> nth=1").equal(digits[1])
 
 
 def test_a_flood_of_events_is_one_picture_a_frame(saved):
@@ -314,6 +439,84 @@ def test_a_finger_explores_and_the_digit_stays_in_view(page, explorer, tmp_path)
     phone.close()
 
 
+# The film of a flow
+
+
+@pytest.fixture(scope="module")
+def way():
+    """Return the way of forty codes, (5, 40, 3), from one noise to their digits, and these."""
+    generator, y = torch.Generator().manual_seed(0), torch.arange(40) % 10
+    ends = torch.stack([y / 5 - 1, (y % 3) - 1, torch.zeros(40)], 1)
+    noise = torch.randn(40, 3, generator=generator)
+    return torch.stack([noise.lerp(ends + 0.1 * noise, step / 4) for step in range(5)]), y
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    torch.manual_seed(0)
+    made = VAE(latent_dim=3).eval()
+    made.decoder[0].weight.data.mul_(8)
+    return made
+
+
+def test_a_film_decodes_what_is_on_its_way_at_any_time(page, way, decoder, tmp_path):
+    (codes, y), path = way, tmp_path / "film.html"
+    assert sum(save_film(path, codes, y, decoder).values()) == path.stat().st_size
+    page.context.set_offline(True)
+    page.problems.clear()
+    page.goto(path.as_uri())
+    clock = page.locator(".lx-value")
+    page.wait_for_function("() => document.querySelector('.lx-value').textContent > 't = 0.05'")  # it plays
+    page.get_by_role("button", name="pause").click()
+    stands = clock.inner_text()
+    page.wait_for_timeout(200)
+    assert clock.inner_text() == stands and page.get_by_role("button", name="play").is_visible()
+    slider = page.get_by_role("slider", name="Time of the flow")
+    for t in (0, 0.375, 1):  # the middle one lies between two steps
+        slider.fill(str(t))
+        page.wait_for_timeout(400)
+        now = codes[:-1].lerp(codes[1:], 4 * t - min(int(4 * t), 3))[min(int(4 * t), 3)]
+        expected = (decoder.decode(now[:10]) * 255).round().int().flatten(1)
+        for digit in (0, 7):
+            assert (pixels(page, f".lx-one >> nth={digit}") - expected[digit]).abs().max() <= 1
+    assert clock.inner_text() == "t = 1.00"
+    before = [pixels(page, f".lx-one >> nth={digit}") for digit in range(10)]
+    box = page.locator(".lx-plane").bounding_box()
+    for step in range(60):  # wherever they are, the pointer comes by some
+        page.mouse.move(
+            box["x"] + box["width"] * (step % 8 + 0.5) / 8, box["y"] + box["height"] * (step // 8 + 0.5) / 8
+        )
+    page.wait_for_timeout(400)
+    assert any(not pixels(page, f".lx-one >> nth={digit}").equal(before[digit]) for digit in range(10))
+    slider.press("ArrowLeft")
+    assert clock.inner_text() != "t = 1.00" or slider.input_value() == "0.999"
+    page.emulate_media(reduced_motion="reduce")
+    page.reload()
+    page.wait_for_timeout(400)
+    assert clock.inner_text() == "t = 0.00" and page.get_by_role("button", name="play").is_visible()
+    page.emulate_media(reduced_motion="no-preference")
+    page.context.set_offline(False)
+    assert not page.problems
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda way, y, model: (way[0], y, model), r"way must be \(steps \+ 1, n, latent_dim\)"),
+        (lambda way, y, model: (way[:1], y, model), "way must be"),
+        (lambda way, y, model: (way, y[:7], model), "way must be"),
+        (lambda way, y, model: (way * math.nan, y, model), "way must be finite"),
+        (lambda way, y, model: (way, y + 1, model), "y must be from 0 to 9"),
+        (lambda way, y, model: (way, y % 2, model), "y must hold three kinds of digits or more"),
+        (lambda way, y, model: (way[..., :2], y, model), "whose way depends on its input"),
+    ],
+)
+def test_a_film_refuses_what_does_not_fit(way, decoder, tmp_path, change, says):
+    with pytest.raises(ValueError, match=says):
+        save_film(tmp_path / "film.html", *change(*way, decoder))
+    assert not list(tmp_path.iterdir())
+
+
 # JupyterLab
 
 
@@ -325,7 +528,7 @@ def jupyter(page, tmp_path_factory):
         folder / "book.ipynb",
         SETUP + "\nfrom helpers.explorer import Pad, Plane, Readout\nfrom ipywidgets import HBox",
         "explorer = LatentExplorer(model, x, y, classifier)\nexplorer",
-        "other = LatentExplorer(model, x, y)\nother",
+        "other = LatentExplorer(styled, x, y)\nother",
         "HBox([Pad(explorer), Readout(explorer)])",
     )
     with lab.server(folder) as address:
@@ -375,6 +578,24 @@ def test_ten_thousand_moves_end_where_the_last_one_was(jupyter):
     ring = jupyter.locator(".lx-value").first.inner_text().replace("\u2212", "-")
     jupyter.wait_for_timeout(500)
     lab.execute(jupyter, f"assert [f'{{v:.2f}}' for v in explorer.z] == {ring.split(',  ')}, explorer.z")
+    assert not jupyter.problems
+
+
+def test_styles_are_written_by_the_kernel_and_a_number_reaches_python(jupyter):
+    plane = jupyter.locator(".lx-plane >> nth=1")
+    plane.scroll_into_view_if_needed()
+    plane.hover(position={"x": 150, "y": 220})
+    live(jupyter, 1)
+    there = styled.decode(torch.zeros(10, 2), torch.arange(10))
+    plane.press("Home")
+    live(jupyter, 1)
+    exact = (there * 255).round().int().flatten()
+    assert (written(jupyter, ".lx-large >> nth=1") - exact).abs().max() <= 1
+    jupyter.get_by_role("textbox", name="Number to write").fill("20x26")
+    jupyter.wait_for_timeout(500)
+    lab.execute(jupyter, "assert other.text == '2026', other.text\nother.text = '7'")
+    jupyter.wait_for_function("document.querySelector('.lx-field').value == '7'")
+    jupyter.locator(".lx-plane").first.scroll_into_view_if_needed()
     assert not jupyter.problems
 
 

@@ -17,7 +17,7 @@ from helpers.explorer.static import HERE
 from helpers.explorer.steps import Unknown
 from helpers.explorer.weights import CLOSE, pack
 from helpers.latent import encode
-from helpers.models import CAE, CNN, VAE, ConvVAE, DeepCAE, Judge, eval_mode
+from helpers.models import CAE, CNN, VAE, ConditionalVAE, ConvVAE, DeepCAE, Judge, eval_mode
 
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(not NODE, reason="Node is not installed; the browser tests compare the saved page")
@@ -39,10 +39,11 @@ const view = (name) => ((bytes) => new DataView(bytes.buffer, bytes.byteOffset, 
 const net = createNet(await inflate(view("net")));
 const { buffer, byteOffset, byteLength } = view("inputs");
 const inputs = new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength));
-const count = COUNT, size = inputs.length / count, results = [], times = [];
-for (let k = 0; k < count; k++) {
+const sizes = SIZES, results = [], times = [];
+for (let at = 0; at < inputs.length; ) {
+    const given = sizes.map((size) => inputs.subarray(at, (at += size)));
     const start = performance.now();
-    const made = net(inputs.subarray(k * size, (k + 1) * size));
+    const made = net(...given);
     times.push(performance.now() - start);
     results.push(made.flatMap((values) => [...values]));
 }
@@ -51,19 +52,19 @@ console.log(JSON.stringify(Math.min(...times)));
 """
 
 
-def compute(folder, packed, inputs):
-    """Return what the page makes of inputs, (n, ...): the results of each, flat, and the shortest time in ms."""
+def compute(folder, packed, *inputs):
+    """Return what the page makes of inputs, each (n, ...): the results of a row, flat, and the shortest time in ms."""
+    rows = [each.float().reshape(len(each), -1) for each in inputs]
     (folder / "net").write_bytes(packed)
-    (folder / "inputs").write_bytes(inputs.float().numpy().tobytes())
-    time = node(folder, RUN.replace("COUNT", str(len(inputs))))
-    return torch.frombuffer(bytearray((folder / "results").read_bytes()), dtype=torch.float32).view(
-        len(inputs), -1
-    ), time
+    (folder / "inputs").write_bytes(torch.cat(rows, 1).numpy().tobytes())
+    time = node(folder, RUN.replace("SIZES", str([each.shape[1] for each in rows])))
+    made = torch.frombuffer(bytearray((folder / "results").read_bytes()), dtype=torch.float32)
+    return made.view(len(rows[0]), -1), time
 
 
-def expected(model, method, inputs):
+def expected(model, method, *inputs):
     with torch.inference_mode(), eval_mode(model):
-        made = getattr(model, method)(inputs)
+        made = getattr(model, method)(*inputs)
     return torch.cat([part.flatten(1) for part in (made if isinstance(made, tuple) else (made,))], 1)
 
 
@@ -95,6 +96,25 @@ def test_no_pixel_of_a_shipped_decoder_is_off_by_more_than_one(name, tmp_path):
 
 @needs_node
 @pytest.mark.slow
+def test_no_pixel_of_the_shipped_hand_is_off_by_more_than_one(tmp_path):
+    model, _ = load("conditional_vae2", ConditionalVAE)
+    train = load_mnist().train
+    x, y = train.x[:1000], train.y[:1000]
+    with torch.inference_mode():
+        styles, told = model.encode(x, y)[0], torch.arange(1000) % 10
+    places = 2 * torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+    tried = torch.cat([styles, places.flip(0)[:256]])
+    packed = pack(model, "decode", tried, torch.arange(len(tried)) % 10)
+    made, time = compute(tmp_path, packed, places, told)
+    levels = [(images * 255).round() for images in (made, expected(model, "decode", places, told))]
+    assert (levels[0] - levels[1]).abs().max() <= 1 and time < 10
+    made, _ = compute(tmp_path, pack(model, "encode", x[:256], y[:256]), x, y)
+    exact = expected(model, "encode", x, y)
+    assert (made - exact).abs().max() <= 0.004 * exact.abs().max()
+
+
+@needs_node
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_probabilities_of_a_shipped_classifier_are_within_two_in_a_thousand(name, tmp_path):
     model, _ = load(name, READERS[name])
@@ -116,26 +136,28 @@ class Odd(nn.Module):
             nn.ConvTranspose2d(6, 5, (2, 3), (1, 2), (1, 0), bias=False), nn.BatchNorm2d(5), nn.MaxPool2d((2, 3), 1)
         )
         self.mean = nn.AdaptiveAvgPool2d(1)
-        self.last = nn.Sequential(nn.Linear(5, 400), nn.BatchNorm1d(400), nn.SiLU(), nn.Linear(400, 30))
+        self.last = nn.Sequential(nn.Linear(5 + 4, 400), nn.BatchNorm1d(400), nn.SiLU(), nn.Linear(400, 30))
         self.shape = nn.Sequential(nn.Identity(), nn.Unflatten(1, (30, 1, 1)), nn.Flatten())
 
-    def forward(self, x):
+    def forward(self, x, y):
+        y = F.one_hot(y, 4).to(x)
         x = self.first(2 - 3 * x / 4)
         x = F.relu(x + self.second(x)).tanh()
         x = 1 + self.third(x) - 0.5
-        return torch.clamp(self.shape(self.last(self.mean(x).flatten(1))), max=0.1), x.flatten(1).sigmoid()
+        h = self.last(torch.cat([self.mean(x).flatten(1), y], 1))
+        return torch.clamp(self.shape(h), max=0.1), x.flatten(1).sigmoid()
 
 
 @needs_node
 def test_every_step_that_a_page_knows_is_torchs(tmp_path, monkeypatch):
     torch.manual_seed(0)
     model = Odd()
-    model(torch.rand(64, 1, 28, 28))  # batch norms see some images
+    model(torch.rand(64, 1, 28, 28), torch.arange(64) % 4)  # batch norms see some images
     model.eval()
     monkeypatch.setitem(CLOSE, "forward", lambda a, b: True)
-    x = torch.rand(5, 1, 28, 28)
-    made, _ = compute(tmp_path, pack(model, "forward", x), x)
-    exact = expected(model, "forward", x)
+    x, y = torch.rand(5, 1, 28, 28), torch.tensor([3, 0, 1, 2, 3])
+    made, _ = compute(tmp_path, pack(model, "forward", x, y), x, y)
+    exact = expected(model, "forward", x, y)
     assert made.shape == exact.shape and (made - exact).abs().max() < 2e-3 and exact.std() > 0.05
 
 
@@ -152,9 +174,14 @@ class Chooses(VAE):
         return super().decode(z if z.sum() > 0 else -z)
 
 
-class Conditional(VAE):
+class Second(VAE):
     def decode(self, z, y=None):
         return super().decode(z * self.mu.weight[:, 0])
+
+
+class Stacks(VAE):
+    def decode(self, z):
+        return super().decode(torch.cat([z, z]))
 
 
 hooked = VAE().eval()
@@ -179,7 +206,8 @@ wide = nn.Sequential(nn.Linear(2, 3000), nn.Linear(3000, 3000), nn.Linear(3000, 
         (broken(decoder=wide), "weights in decode, more than"),
         (hooked, "Linear with a hook"),
         (Chooses().eval(), "Chooses.decode, whose way depends on its input"),
-        (Conditional().eval(), "decode of a second input, y"),
+        (Second().eval(), "decode of another input, y"),
+        (Stacks().eval(), "cat along dimension 0"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -7,11 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import classifier, model, x, y
+from small import classifier, model, styled, x, y
 
-from helpers.explorer.projections import NeighbourProjection, PCAProjection
+from helpers.explorer.projections import IdentityProjection, NeighbourProjection, PCAProjection, spread
 from helpers.explorer.space import LatentSpace, ellipse, one_thread, prepare, to_host
-from helpers.models import VAE
+from helpers.models import VAE, ConditionalVAE
 
 
 def test_pca_plane_inverts_and_agrees_with_sklearn():
@@ -36,7 +36,8 @@ def test_spread_of_a_gaussian_code_is_what_samples_show():
     codes = torch.randn(500, 5)
     plane, mu, var = PCAProjection(codes), torch.zeros(5), torch.rand(5) + 0.1
     samples = plane.transform(mu + torch.randn(200_000, 5, generator=torch.Generator().manual_seed(0)) * var.sqrt())
-    assert (samples.T.cov() - plane.spread(mu, var)).abs().max() < 0.02
+    assert (samples.T.cov() - spread(plane, mu, var)).abs().max() < 0.02
+    assert spread(IdentityProjection(), mu[:2], var[:2]).allclose(var[:2].diag(), atol=1e-6)
 
 
 def test_ellipse_of_a_covariance():
@@ -73,7 +74,25 @@ def test_models_without_prior_or_classifier():
     assert found["ellipse"] is None and found["probs"] is None and len(found["recon"]) == 784
 
 
+def test_a_place_of_styles_shows_every_digit_and_a_drawing_has_a_style_of_its_own():
+    space = LatentSpace(styled, x, y, classifier)
+    assert space.shown == 10 and space.codes.equal(styled.encode(x, y)[0])
+    seen = space.query([(0.5, -1.0), (1.0, 2.0)])
+    styles, digits = torch.tensor([[0.5, -1.0]]).repeat(10, 1), torch.arange(10)
+    assert (seen.pixels[0].view(10, 784) == (styled.decode(styles, digits) * 255).round().byte().flatten(1)).all()
+    assert seen.pixels.shape == (2, 7840) and seen.facts[:, :10].sum() == 0
+    image = prepare(x[7, 0])[None, None]
+    read, told = space.read(x[7, 0]), space.read(x[7, 0], 4)
+    assert read["label"] == classifier(image).argmax() and told["label"] == 4
+    for found in (read, told):
+        style = styled.encode(image, torch.tensor([found["label"]]))[0]
+        assert found["place"] == pytest.approx(style[0].tolist(), abs=1e-5) and len(found["recon"]) == 7840
+    assert LatentSpace(styled, x, y).read(x[7, 0], 4)["place"] == told["place"]  # a reader is not needed then
+
+
 def test_bad_input_is_named():
+    with pytest.raises(ValueError, match="one of ten classes, got 3"):
+        LatentSpace(ConditionalVAE(2, (2, 2, 2), 4, classes=3), x, y)
     with pytest.raises(ValueError, match="x must be"):
         LatentSpace(model, x, y[:5])
     with pytest.raises(ValueError, match="places must be"):

@@ -12,6 +12,8 @@ BELOW = {
     "checks": (),
     "idx": (),
     "data": ("checks", "idx"),
+    "pictures": ("data", "idx"),
+    "cifar": ("data",),
     "models": (),
     "losses": ("models",),
     "training": ("data", "models"),

@@ -108,6 +108,11 @@ def test_latent_gives_each_digit_its_colour_and_its_numeral(shown):
     assert {text.get_text() for text in axis.texts} == {"3", "7"}
 
 
+def test_latent_names_its_classes(shown):
+    show_latent(torch.tensor([[0.0, 0], [2, 2], [5, 1]]), torch.tensor([1, 1, 2]), classes=("coat", "shirt", "shoe"))
+    assert {text.get_text() for text in shown[0].axes[0].texts} == {"shirt", "shoe"}
+
+
 def test_latent_numerals_do_not_hide_each_other(shown):
     codes = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
     show_latent(codes, torch.arange(100) % 10)

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import math
 import pkgutil
+from dataclasses import replace
 from functools import partial
 
 import matplotlib.pyplot as plt
@@ -13,7 +14,8 @@ import torch
 import helpers
 from helpers import data
 from helpers.checkpoints import load, load_or_train, read_recipe, save
-from helpers.data import Posteriors, Split, load_mnist, mnist_path
+from helpers.cifar import load_cifar10, read_cifar10
+from helpers.data import MNIST, Posteriors, Split, dataset_path, load_dataset, load_mnist, mnist_path, to_images
 from helpers.explorer.space import LatentSpace, prepare
 from helpers.flow import Flow, flow_matching, posteriors, transport
 from helpers.guidance import as_probabilities, guide
@@ -37,6 +39,7 @@ from helpers.metrics import (
     umap_plane,
 )
 from helpers.models import CAE, CNN, VAE
+from helpers.pictures import read_folder, read_pair
 from helpers.plots import place_labels, show_history, show_images, show_latent, show_sheet
 from helpers.recipes import describe
 from helpers.schematics import show_schematic
@@ -88,7 +91,7 @@ PAIRS = [
     *((function, "real", "fake") for function in (precision_recall, density_coverage)),
     *((function, "a", "b") for function in (two_sample_accuracy, nearest)),
 ]
-DIGITS = {
+CLASSES = {
     r"must have shape \(n,\) with n >= 1, got \(0,\)": y[:0],
     "must be whole numbers, got torch.float32": y.float(),
     "must be from 0 to 9, got values from 5 to 10": y + 5,
@@ -120,8 +123,8 @@ REFUSED = [
     (partial(guide, vae, cnn, 3, z, prior_weight=-1.0), "prior_weight >= 0, .* and -1.0"),
     (partial(guide, vae, cnn, 3, z, prior_weight=nan), "prior_weight >= 0, .* and nan"),
     *((partial(transport, flow, bad), f"noise .*{says}") for says, bad in CODES.items()),
-    *((partial(transport, flow, z[: len(bad)], bad), f"y {says}") for says, bad in DIGITS.items() if len(bad)),
-    (partial(transport, flow, z, y[:5]), "y must name a digit for each of 6 rows of noise, got 5"),
+    *((partial(transport, flow, z[: len(bad)], bad), f"y {says}") for says, bad in CLASSES.items() if len(bad)),
+    (partial(transport, flow, z, y[:5]), "y must name a class for each of 6 rows of noise, got 5"),
     (partial(transport, flow, z, y.to("meta")), "y must be on cpu.* got meta"),
     (partial(transport, flow, z, y, steps=0), "steps >= 1, .* got 0, 'midpoint' and 1.0"),
     (partial(transport, flow, z, y, solver="heun"), "a solver among euler, midpoint .* 'heun'"),
@@ -165,6 +168,13 @@ REFUSED = [
     (partial(empty.batches, 5), "not empty"),
     (partial(load_mnist, "nonsense"), "nonsense"),
     (partial(mnist_path, "nonsense"), "name must be one of .* got 'nonsense'"),
+    (partial(dataset_path, MNIST, "nonsense"), "name must be one of .* got 'nonsense'"),
+    (partial(load_dataset, MNIST, "nonsense"), "nonsense"),
+    (partial(to_images, x.numpy()), r"array must be uint8 .* got float32 \(6, 1, 28, 28\)"),
+    (partial(read_cifar10, "nowhere"), "nowhere: expected a readable file, found No such file"),
+    (partial(load_cifar10, directory=__file__), "CIFAR-10 is incomplete .* data_batch_1.bin"),
+    (partial(read_folder, "nowhere"), "nowhere: expected a folder of pictures, found nothing"),
+    (partial(read_pair, "nowhere", "nowhere"), "nowhere: expected a readable IDX file"),
     (partial(read_idx, "nowhere"), "nowhere: expected a readable IDX file"),
     (partial(cross_entropy, cnn, x, y + 5), "Target 10 is out of bounds"),
     (partial(squared_error, lambda x: x[:, 0], x, y), r"x and recon .* got \(6, 1, 28, 28\) and \(6, 28, 28\)"),
@@ -192,7 +202,7 @@ REFUSED = [
     *((partial(predict, cnn, bad), f"images .*{says}") for says, bad in IMAGES.items()),
     (partial(predict, cnn.head[-1], z[:0]), r"images must have .* n >= 1, got \(0, 3\)"),
     (partial(predict, cnn.head[-1], z * nan), "images must be finite, got nan"),
-    *((partial(effective_classes, bad), f"digits {says}") for says, bad in DIGITS.items()),
+    *((partial(effective_classes, bad), f"y {says}") for says, bad in CLASSES.items()),
     *((partial(features, cnn, bad), f"x .*{says}") for says, bad in IMAGES.items()),
     (partial(sample_mixture, None, 0), "n must be at least 1, got 0"),
     *((partial(knn_accuracy, bad, y, k=1), f"^codes {says}") for says, bad in FEATURES.items()),
@@ -232,8 +242,8 @@ REFUSED = [
     (partial(umap_plane, two, neighbours=1), "neighbours = 1 >= 2"),
     (partial(score_clusters, y[:5], y), r"labels must have shape \(6,\), .* got \(5,\)"),
     (partial(score_clusters, y * nan, y), "labels must be finite"),
-    (partial(score_clusters, y, 0 * y), r"y must hold two different digits at least, got \[0\]"),
-    (partial(score_clusters, y[:0], y[:0]), r"y must hold two different digits at least, got \[\]"),
+    (partial(score_clusters, y, 0 * y), r"y must hold two different classes at least, got \[0\]"),
+    (partial(score_clusters, y[:0], y[:0]), r"y must hold two different classes at least, got \[\]"),
     *((partial(LatentSpace, plane, bad.cpu(), y), "x must") for says, bad in IMAGES.items() if "meta" not in says),
     (partial(LatentSpace, plane, x, y[:5]), r"x must be .* got \(6, 1, 28, 28\) and \(5,\)"),
     (partial(LatentSpace, plane, x, y - 1), "y must be from 0 to 9, got values from -1 to 4"),
@@ -252,7 +262,8 @@ REFUSED = [
     (partial(show_sheet, x, columns=0), "columns must be positive .* of 0"),
     (partial(show_history, {"train_loss": [1]}, ("loss", "kl")), "history has no kl: give it to `fit` in `metrics`"),
     (partial(show_history, {"train_loss": [1]}, labels=["a", "b"]), "labels must name each of the 1 panels, got 2"),
-    *((partial(show_latent, two[: len(bad)], bad), f"y {says}") for says, bad in DIGITS.items() if len(bad)),
+    *((partial(show_latent, two[: len(bad)], bad), f"y {says}") for says, bad in CLASSES.items() if len(bad)),
+    (partial(show_latent, two, y, classes=("a", "b")), "y must be from 0 to 1, got values from 0 to 5"),
     (partial(show_latent, two[:0], y[:0]), r"codes must have .* n >= 1, got \(0, 2\)"),
     (partial(show_latent, two * nan, y), "codes must be finite, got nan"),
     (partial(show_latent, two.long(), y), "codes must be floats, got torch.int64"),
@@ -265,7 +276,7 @@ REFUSED = [
 @pytest.mark.parametrize(("call", "says"), REFUSED, ids=[f"{call.func.__name__}: {says}" for call, says in REFUSED])
 def test_what_does_not_fit_is_refused_by_name(call, says, tmp_path, monkeypatch):
     monkeypatch.setenv("MODELS_DIR", str(tmp_path))
-    monkeypatch.setattr(data, "MIRRORS", ())
+    monkeypatch.setattr(data, "MNIST", replace(data.MNIST, mirrors=()))
     with pytest.raises((ValueError, IndexError, RuntimeError, KeyError, FileNotFoundError), match=says):
         call()
     assert not list(tmp_path.iterdir()) and not plt.get_fignums()
@@ -281,7 +292,14 @@ def test_a_device_that_is_not_there_is_named(monkeypatch, name):
 # Nothing a caller could get wrong, what checks for others, or inner functions that the callers above have checked.
 FREE = {
     *("checkpoints.models_dir", "checks.check_codes"),
-    *("checks.check_device", "checks.check_digits", "checks.check_images", "data.find_folder"),
+    *(
+        "checks.check_device",
+        "checks.check_classes",
+        "checks.check_digits",
+        "checks.check_images",
+        "data.find_folder",
+        "data.missing_files",
+    ),
     *("flow.euler", "flow.midpoint", "guidance.objective", "losses.accuracy", "losses.kl", "losses.negative_elbo"),
     *("losses.conditional_elbo", "losses.conditional_kl"),
     *("losses.reconstruction", "losses.weighted_elbo", "metrics.grid", "metrics.log_pixels", "recipes.fingerprint"),

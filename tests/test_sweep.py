@@ -17,7 +17,7 @@ from distributed import Client
 from torch import nn
 
 from helpers.checkpoints import CheckpointError, load_or_train, save
-from helpers.data import Mnist, Split, load_mnist
+from helpers.data import Split, Splits, load_mnist
 from helpers.losses import accuracy, cross_entropy, squared_error
 from helpers.models import CAE, CNN, VAE
 from helpers.training import random_shift
@@ -41,7 +41,7 @@ def tiny(monkeypatch):
     def digits(n):
         return Split(torch.rand(n, 1, 28, 28, generator=torch.Generator().manual_seed(n)), torch.arange(n) % 10)
 
-    mnist = Mnist(digits(60), digits(20), digits(30))
+    mnist = Splits(digits(60), digits(20), digits(30))
     monkeypatch.setattr(sweep, "load_mnist", lambda device: mnist)
     torch.manual_seed(0)
     augment = partial(random_shift, pixels=1)
@@ -148,7 +148,7 @@ def easy():
         z = (kinds[y] + 0.01 * torch.randn(n, 4, generator=generator)).clamp(0, 1)
         return Split(Perfect().decode(z), y)
 
-    return Mnist(digits(600), digits(50), digits(400))
+    return Splits(digits(600), digits(50), digits(400))
 
 
 @pytest.fixture(scope="module")

@@ -1,95 +1,171 @@
 """Make the site of the series from the committed outputs: every notebook, and explorers that hover without Python.
 
-python tools/build_site.py        the pages go to build/site/; nothing is executed, no page needs a network
+python tools/build_site.py        the pages go to build/site/; no page needs a network
+
+Of the notebooks' code only what leads to an explorer is run, to save the explorer as a page. In GitHub Actions the
+pages link to their notebooks in the repository too: only there it is known where that is.
 """
 
 import base64
+import io
+import os
 import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from html import escape
 from pathlib import Path
 from string import Template
 
+import live
 import nbformat
-
-from helpers.checkpoints import load
-from helpers.data import load_mnist
-from helpers.explorer import LatentExplorer
-from helpers.models import CNN, VAE
+from nbformat.v4 import new_markdown_cell, new_output
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE, SOURCE = ROOT / "build" / "site", ROOT / "build" / "site-source"
+PAGES, TAKE_AWAY = SOURCE / "_static" / "explorers", SOURCE / "_static" / "notebooks"
 ANCHOR = re.compile(r'^<a id="(.+?)"></a>', re.MULTILINE)  # as code hosts want it; Sphinx has its own
-IFRAME = '<iframe class="explorer" src="{}" title="Explorer" loading="lazy"></iframe>'
-EXPLORER = "_static/explorers/vae.html"  # the plane of 00 and 03; one file of 4 MB serves both
-SHOW_IT = ("00_explore", "03_vae")
+QUESTION = re.compile(r"## .+\n\n\*\S.*?\S\*(?=\s|$)", re.DOTALL)  # of an exercise, before its solution
+LIVE = (
+    '<div class="explorer {kind}"><iframe id="live-{name}" src="{src}" loading="lazy" '
+    'title="Explorer: a plane of digits, and the digit under the pointer"></iframe></div>'
+)
+ABOVE = '<p class="explorer-above">It is part of <a href="#live-{name}">the live explorer above</a>.</p>'
+COVER = 640  # pixels, the width of a chapter's picture on the front page
 
 
 def main():
-    shutil.rmtree(SOURCE, ignore_errors=True)
+    for folder in (SOURCE, SITE):
+        shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(ROOT / "docs" / "site", SOURCE)
-    page = SOURCE / EXPLORER
-    page.parent.mkdir()
-    explorer().save_html(page)
-    notebooks = [place(path) for path in sorted((ROOT / "notebooks").rglob("*.ipynb"))]
-    for path in (ROOT / "CONTRIBUTING.md", *(ROOT / "notebooks").glob("*.md"), *(ROOT / "docs").glob("*.md")):
+    PAGES.mkdir()
+    notebooks = {path: nbformat.read(path, 4) for path in sorted((ROOT / "notebooks").rglob("*.ipynb"))}
+    chapters = [path for path in notebooks if path.parent.name == "notebooks" and path.name[0].isdigit()]
+    solutions = [path for path in notebooks if path.parent.name == "solutions"]
+    texts = [ROOT / "CONTRIBUTING.md", *(ROOT / "notebooks").glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    beside = [*(path for path in notebooks if path not in (*chapters, *solutions)), *texts]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # an explorer is saved by a process of its own
+        explorers = dict(zip(chapters, pool.map(lambda path: save_explorers(path, notebooks[path]), chapters)))
+    for path, notebook in notebooks.items():
+        place(path, notebook, explorers.get(path, {}))
+    for path in texts:
         target = SOURCE / path.relative_to(ROOT)
         target.parent.mkdir(exist_ok=True)
         target.write_text(ANCHOR.sub(r"(\1)=\n", path.read_text("utf-8")), "utf-8")
     for picture in (ROOT / "docs").glob("*.webp"):
         shutil.copy(picture, SOURCE / "docs")
-    chapters = [path for path in notebooks if path.parent.name == "notebooks"]
-    beside = [path for path in (*notebooks, *SOURCE.rglob("*.md")) if path not in chapters]
     front = SOURCE / "index.md"
-    front.write_text(
-        Template(front.read_text("utf-8")).substitute(
-            chapters='<div class="chapters">\n' + "\n".join(map(card, chapters)) + "\n</div>",
-            notebooks="\n".join(map(entry, chapters)),
-            beside="\n".join(entry(path) for path in beside if path != front),
-        ),
-        "utf-8",
+    text = Template(front.read_text("utf-8")).substitute(
+        explorer=next(iframe for found in explorers.values() for iframe, _ in found.values()),
+        cards="\n".join(card(path, notebooks[path]) for path in chapters),
+        chapters="\n".join(map(name_of, chapters)),
+        solutions="\n".join(map(name_of, solutions)),
+        beside="\n".join(map(name_of, beside)),
     )
-    done = subprocess.call([sys.executable, "-m", "sphinx", "-q", "-j", "auto", SOURCE, SITE])
-    for path in SITE.rglob("*.map"):  # 4 MB for those who develop the theme
-        path.unlink()
+    front.write_text(text, "utf-8")
+    sphinx = [sys.executable, "-m", "sphinx", "-q", "-j", "auto", "-d", SOURCE / "doctrees"]
+    done = subprocess.call([*sphinx, SOURCE, SITE])
+    shrink()
     return done
 
 
-def explorer():
-    """Return the explorer of notebook 00."""
-    train = load_mnist().train
-    return LatentExplorer(load("vae", VAE)[0], train.x, train.y, load("cnn_classifier", CNN)[0])
+def name_of(path):
+    """Return how Sphinx calls a page: notebooks/03_vae."""
+    return path.relative_to(ROOT).with_suffix("").as_posix()
 
 
-def place(path):
-    """Copy a notebook to the source, with its explorer in place of the still picture; return where it went."""
-    notebook = nbformat.read(path, as_version=4)
-    target = SOURCE / path.relative_to(ROOT)
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and re.search(r"^explorer$", cell.source, re.M) and path.stem in SHOW_IT:
-            page = "../" * len(target.parent.relative_to(SOURCE).parts) + EXPLORER
-            cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": IFRAME.format(page)})]
+def save_explorers(path, notebook):
+    """Save the explorers of a notebook as pages; return {name: (the front page's iframe, cells)}."""
+    found = {}
+    for name in live.explorers(notebook):
+        page = PAGES / f"{path.stem}-{name}.html"
+        try:
+            numbers = live.save(notebook, name, path.parent, page)
+        except RuntimeError as error:
+            print(f"WARNING: {name_of(path)} keeps its still picture: {error}", file=sys.stderr)
+            continue
+        content = page.read_bytes()
+        page = page.rename(PAGES / f"{sha256(content).hexdigest()[:12]}.html")  # so that equal ones are one file
+        kind = "with-pad" if re.search(rb'"parts": \[[^]]*"pad"', content) else ""
+        found[name] = LIVE.format(kind=kind, name=name, src=page.relative_to(SOURCE).as_posix()), numbers
+    return found
+
+
+def place(path, notebook, explorers):
+    """Write a notebook to the source: its explorers live, its solutions folded, with a copy to take away."""
+    target, copy = SOURCE / path.relative_to(ROOT), TAKE_AWAY / path.relative_to(ROOT / "notebooks")
+    up = "../" * len(target.parent.relative_to(SOURCE).parts)
+    for name, (iframe, (first, *others)) in explorers.items():
+        outputs = notebook.cells[first].outputs
+        outputs[:] = [output for output in outputs if "image/png" not in output.get("data", {})]
+        outputs.append(new_output("display_data", {"text/html": iframe.replace('src="', f'src="{up}')}))
+        for number in others:
+            notebook.cells[number].outputs = [new_output("display_data", {"text/html": ABOVE.format(name=name)})]
+    if path.parent.name == "solutions":
+        notebook.cells = list(folded(notebook.cells))
+    links = f'This page is the notebook <a href="{up}{copy.relative_to(SOURCE).as_posix()}" download>{path.name}</a>'
+    if repository := os.environ.get("GITHUB_REPOSITORY"):
+        here = f"https://github.com/{repository}/blob/{os.environ['GITHUB_SHA']}/{name_of(path)}.ipynb"
+        links += f', <a href="{here}">with its outputs on GitHub</a>'
+    notebook.cells.insert(1, new_markdown_cell(f'<p class="notebook">{links}.</p>'))
     target.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, target)
-    return target
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    plain = nbformat.read(path, 4)
+    for cell in plain.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    nbformat.write(plain, copy)
 
 
-def entry(path):
-    return path.relative_to(SOURCE).with_suffix("").as_posix()
+def folded(cells):
+    """Yield the cells of a notebook of solutions, what follows an exercise's question hidden until it is asked for."""
+    is_open = False
+    for cell in cells:
+        question = cell.cell_type == "markdown" and QUESTION.match(cell.source)
+        if question:
+            if is_open:
+                yield new_markdown_cell("</details>")
+            number = cell.source.split()[1].rstrip(".")
+            yield new_markdown_cell(question[0])
+            yield new_markdown_cell(f'<details class="solution">\n<summary>Show solution {number}</summary>')
+            cell.source, is_open = cell.source[question.end() :].strip(), True
+        yield cell
+    if is_open:
+        yield new_markdown_cell("</details>")
 
 
-def card(path):
+def card(path, notebook):
     """Return a chapter's card: the picture of its cell tagged "cover", its title, and what the README says of it."""
-    notebook = nbformat.read(path, as_version=4)
     title = notebook.cells[0].source.partition("\n")[0].lstrip("# ")
     about = re.search(rf"\(notebooks/{path.name}\) \| (.+?) \|", (ROOT / "README.md").read_text("utf-8"))[1]
-    cover = next(cell for cell in notebook.cells if "cover" in cell.metadata.get("tags", ()))
-    picture = SOURCE / "_static" / f"{path.stem}.png"
-    picture.write_bytes(base64.b64decode(next(o.data["image/png"] for o in cover.outputs if "image/png" in o.data)))
+    plain = nbformat.read(path, 4)  # the other has a live explorer for a cover
+    cover = next(cell for cell in plain.cells if "cover" in cell.metadata.get("tags", ()))
+    png = next(output.data["image/png"] for output in cover.outputs if "image/png" in output.get("data", {}))
+    picture = SOURCE / "_static" / f"{path.stem}.webp"
+    image = Image.open(io.BytesIO(base64.b64decode(png)))
+    image.thumbnail((COVER, 2 * COVER))
+    image.save(picture, lossless=True)
+    href, src = f"{name_of(path)}.html", picture.relative_to(SOURCE).as_posix()
     return (
-        f'<a href="{entry(path)}.html"><img src="_static/{picture.name}" alt=""><b>{title}</b><span>{about}</span></a>'
+        f'<a href="{href}"><img src="{src}" alt=""><b>{escape(title)}</b><span>{escape(about, quote=False)}</span></a>'
     )
+
+
+def shrink():
+    """Make figures half as large without changing a pixel, and drop 4 MB for those who develop the theme."""
+    for path in SITE.rglob("*.map"):
+        path.unlink()
+    for path in (SITE / "_images").glob("*.png"):
+        Image.open(path).save(path.with_suffix(".webp"), lossless=True)
+        path.unlink()
+    for page in SITE.rglob("*.html"):
+        if PAGES.name not in page.parts:
+            page.write_text(re.sub(r"(_images/[\w.-]+)\.png", r"\1.webp", page.read_text("utf-8")), "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Film how the plane of notebook 03 comes to be, docs/learning.webp: train its VAE again and draw it on the way.
 
 python tools/film.py
+python tools/film.py flow    # docs/flow.webp: noise on its way to digits, by the flow of notebook 07
 """
 
 import io
@@ -13,11 +14,13 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from helpers.checkpoints import read_recipe
+from helpers.checkpoints import load, read_recipe
 from helpers.data import load_mnist
+from helpers.explorer.film import best_sides
+from helpers.flow import Flow, transport
 from helpers.latent import decode, encode
 from helpers.losses import negative_elbo
-from helpers.models import VAE
+from helpers.models import VAE, ConvVAE
 from helpers.plots import BLUE, GREY, INK, PALETTE, style
 from helpers.training import evaluate, fit, pick_device, seed_everything
 
@@ -115,24 +118,63 @@ def draw(y, looks, number, batches):
     curve.set(xlim=(-0.5, len(looks) - 0.5), ylim=(125, 235), yticks=(130, 230), xticks=[*marks, len(looks) - 1])
     curve.set_xlabel("epoch", labelpad=0)
     curve.set_xticklabels([f"{times[i] / batches:.0f}" for i in (*marks, len(looks) - 1)])
+    return picture(figure)
+
+
+def learning():
+    """Yield the pictures of the training."""
+    y, looks, batches = train()
+    for number in tqdm(range(len(looks)), unit="picture"):
+        yield draw(y, looks, number, batches)
+
+
+def flow(steps=36, count=500, rows=5):
+    """Yield the pictures of noise on its way to digits: the draws as points, and some of them decoded."""
+    (flow, _), (vae, _) = load("flow", Flow), load("conv_vae24", ConvVAE)
+    y = torch.arange(count) % 10
+    noise = torch.randn(count, flow.latent_dim, generator=torch.Generator().manual_seed(0))
+    end, way = transport(flow, noise, y, weight=1.25, steps=steps)  # a little guidance
+    places = way @ best_sides(end, y)  # (steps + 1, count, 2)
+    low, high = (places.flatten(0, 1).quantile(q, 0).tolist() for q in (0.002, 0.998))
+    for step in tqdm(range(steps + 1), unit="picture"):
+        digits = decode(vae, way[step, : 10 * rows]).view(rows, 10, 28, 28).transpose(1, 2).reshape(28 * rows, 280)
+        figure = plt.figure(figsize=(8.6, 3.7), dpi=FINE)
+        figure.set_layout_engine("none")
+        left, right = figure.add_axes((0.01, 0.02, 0.41, 0.85)), figure.add_axes((0.44, 0.02, 0.55, 0.85))
+        left.scatter(*places[step].T, s=14, c=[PALETTE[digit] for digit in y.tolist()], alpha=0.75, linewidths=0)
+        left.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+        right.imshow(digits, vmin=0, vmax=1, interpolation="antialiased")
+        left.axis("off")
+        right.axis("off")
+        for digit, colour in enumerate(PALETTE):
+            right.text(28 * digit + 14, -4, digit, color=colour, weight="bold", fontsize=13, ha="center")
+        figure.text(0.01, 0.92, f"t = {step / steps:.2f}", fontsize=14, weight="bold")
+        figure.text(0.12, 0.92, f"{count} draws, coloured by the digit asked for", fontsize=11)
+        yield picture(figure)
+
+
+def picture(figure):
+    """Return a figure as an image."""
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=FINE)
     plt.close(figure)
     return Image.open(buffer).convert("RGB")
 
 
-def main():
-    y, looks, batches = train()
-    write(y, looks, batches)
-
-
-def write(y, looks, batches, path=ROOT / "docs" / "learning.webp"):
-    """Write the film of these looks."""
+def write(pictures, shown, path):
+    """Write a film whose pictures are each shown for so many milliseconds."""
     style()
-    first, *rest = [draw(y, looks, number, batches) for number in tqdm(range(len(looks)), unit="picture")]
-    durations = [FIRST, *[SHOWN] * (len(rest) - 1), LAST]
+    first, *rest = pictures
+    durations = [FIRST, *[shown] * (len(rest) - 1), LAST]
     first.save(path, save_all=True, append_images=rest, duration=durations, loop=0, quality=60, method=6)
     print(f"{path.name}: {1 + len(rest)} pictures, {path.stat().st_size / 1e6:.2f} MB", file=sys.stderr)
+
+
+def main():
+    if sys.argv[1:] == ["flow"]:
+        write(flow(), 110, ROOT / "docs" / "flow.webp")
+    else:
+        write(learning(), SHOWN, ROOT / "docs" / "learning.webp")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,8 @@ def math(display):
     """Return the two visitors of a formula: browsers draw MathML themselves, so no script is needed."""
 
     def visit(translator, node):
-        translator.body.append(convert(node.astext(), display=display))
+        formula = convert(node.astext(), display=display)
+        translator.body.append(f'<div class="formula">{formula}</div>' if display == "block" else formula)
         raise SkipNode
 
     return visit, None

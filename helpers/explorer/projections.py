@@ -1,8 +1,7 @@
 """From codes to places on a plane and back: what lets one explorer show a latent space of any dimension.
 
-A projection takes codes, (n, d), to places, (n, 2), by `transform`, and back by `inverse_transform`; `spread` is the
-covariance on the plane, (2, 2), of a Gaussian code, and `plane` what a page needs to do the same, None where it cannot.
-It works on the CPU, where a place comes from and where it is read.
+A projection takes codes, (n, d), to places, (n, 2), by `transform`, and back by `inverse_transform`; `plane` is what a
+page needs to do the same, besides the points that it draws. It works on the CPU, where a place comes from and is read.
 """
 
 import torch
@@ -16,17 +15,13 @@ class IdentityProjection:
 
     name = "z"
 
-    def __init__(self):
-        self.plane: list | None = []  # nothing: a place is a code
+    plane: tuple = ()  # a place is a code
 
     def transform(self, codes: Tensor) -> Tensor:
         return codes
 
     def inverse_transform(self, places: Tensor) -> Tensor:
         return places
-
-    def spread(self, mu: Tensor, var: Tensor) -> Tensor:
-        return torch.diag(var)
 
 
 class PCAProjection:
@@ -38,16 +33,13 @@ class PCAProjection:
         pca = PCA(2).fit(codes.double().numpy())
         self.mean = torch.from_numpy(pca.mean_).float()  # (d,)
         self.axes = torch.from_numpy(pca.components_).float()  # (2, d)
-        self.plane: list | None = [self.mean.tolist(), *self.axes.tolist()]
+        self.plane: tuple = (self.mean.tolist(), *self.axes.tolist())
 
     def transform(self, codes: Tensor) -> Tensor:
         return (codes.to(self.mean) - self.mean) @ self.axes.T
 
     def inverse_transform(self, places: Tensor) -> Tensor:
         return self.mean + places.to(self.mean) @ self.axes
-
-    def spread(self, mu: Tensor, var: Tensor) -> Tensor:
-        return self.axes * var @ self.axes.T
 
 
 class NeighbourProjection:
@@ -58,7 +50,7 @@ class NeighbourProjection:
     """
 
     name = "map"
-    plane: list | None = None  # a page would need every code
+    plane: tuple = ()
 
     def __init__(self, codes: Tensor, places: Tensor, neighbours: int = 8):
         def blend(source, target):
@@ -74,10 +66,6 @@ class NeighbourProjection:
     def inverse_transform(self, places: Tensor) -> Tensor:
         return torch.from_numpy(self._codes_of.predict(places.cpu().numpy())).float()
 
-    def spread(self, mu: Tensor, var: Tensor) -> Tensor:
-        noise = torch.randn(256, len(mu), generator=torch.Generator().manual_seed(0))
-        return self.transform(mu + noise * var.sqrt()).T.cov()
-
 
 def _inverse_square(distance):
     return 1 / (distance**2 + 1e-12)
@@ -86,10 +74,20 @@ def _inverse_square(distance):
 Projection = IdentityProjection | PCAProjection | NeighbourProjection
 
 
-def project(codes: Tensor, places: Tensor | None) -> tuple[Projection, Tensor]:
+def spread(projection: Projection, mu: Tensor, var: Tensor) -> Tensor:
+    """Return the covariance on the plane, (2, 2), of a Gaussian code with mean and variance (d,).
+
+    By 2 d codes around the mean that have its covariance (Julier & Uhlmann 1997): exact where the plane is straight.
+    """
+    steps = (len(var) * var).sqrt().diag()
+    return projection.transform(torch.cat([mu + steps, mu - steps])).T.cov(correction=0)
+
+
+def project(codes: Tensor, places: Tensor | None, drawn: Tensor) -> tuple[Projection, Tensor]:
     """Return the projection for codes, (n, d), and their places, (n, 2), on the device of the codes.
 
-    `places` is a map of the codes made elsewhere. Raises ValueError unless it is finite and has a place for every code.
+    `places` is a map of the codes made elsewhere; between its points, those that are `drawn` count, which the reader
+    sees and a page has. Raises ValueError unless it is finite and has a place for every code.
     """
     if places is None:
         projection = IdentityProjection() if codes.shape[1] == 2 else PCAProjection(codes.cpu())
@@ -97,4 +95,4 @@ def project(codes: Tensor, places: Tensor | None) -> tuple[Projection, Tensor]:
     places = torch.as_tensor(places, dtype=torch.float32, device="cpu")
     if places.shape != (len(codes), 2) or not places.isfinite().all():
         raise ValueError(f"places must be ({len(codes)}, 2) and finite, got {tuple(places.shape)}")
-    return NeighbourProjection(codes.cpu(), places), places.to(codes.device)
+    return NeighbourProjection(codes.cpu()[drawn], places[drawn]), places.to(codes.device)

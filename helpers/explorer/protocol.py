@@ -5,7 +5,11 @@
     strip     path, 1 to 64 places                                               the decoded images, in one
     pin       pins, 0 to 64 places
     layers    layers
-    draw      side, and the pixels  probs, place, ellipse, digits; or empty      prepared, reconstruction, neighbours
+    write     text, up to 12 digits
+    draw      side, label or none,  probs, label, place, ellipse, digits;        prepared, reconstruction, neighbours
+              and the pixels        or empty
+
+Where a place shows every class, its images come one after the other in the place of one.
 
 A question's `page`, `number` and `asked` come back in its reply, and `error` does when it cannot be answered.
 """
@@ -19,6 +23,7 @@ from helpers.explorer.space import FAR, LatentSpace
 
 PAD = 256  # pixels, the longest side of a drawing
 LAYERS = ("points", "tiles", "regions", "entropy")
+LONGEST = 12  # digits of a number that is written
 Answer = tuple[dict[str, Any], list[bytes], dict[str, Any]]
 
 
@@ -48,7 +53,7 @@ def _query(space, question, buffers):
     *probs, prior, off = seen.facts[0].tolist()
     reply = {
         "xy": xy,
-        "probs": probs if space.classifier else None,
+        "probs": probs if space.classifier and space.shown == 1 else None,
         "prior": prior if space.has_prior else None,
         "off": bool(off),
         "device": str(space.device),
@@ -71,18 +76,27 @@ def _layers(space, question, buffers):
     return {}, [], {"layers": layers}
 
 
+def _write(space, question, buffers):
+    text = question.get("text")
+    if not is_number(text):
+        raise ValueError(f"text must be up to {LONGEST} digits, got {text!r:.50}")
+    return {}, [], {"text": text}
+
+
 def _draw(space, question, buffers):
-    side = question.get("side")
+    side, label = question.get("side"), question.get("label")
     if type(side) is not int or not 0 < side <= PAD or len(buffers) != 1 or len(buffers[0]) != side * side:
         sizes = [len(buffer) for buffer in buffers]
         raise ValueError(f"side must be 1 to {PAD}, with one buffer of side x side bytes, got {side!r:.50} and {sizes}")
-    found = space.read(torch.frombuffer(bytearray(buffers[0]), dtype=torch.uint8).reshape(side, side) / 255)
+    if label is not None and (type(label) is not int or not 0 <= label <= 9):
+        raise ValueError(f"label must be a digit, got {label!r:.50}")
+    found = space.read(torch.frombuffer(bytearray(buffers[0]), dtype=torch.uint8).reshape(side, side) / 255, label)
     if found is None:
         return {"empty": True}, [], {}
     return found, [found.pop("image"), found.pop("recon"), *found.pop("neighbours")], {}
 
 
-KINDS = {"query": _query, "strip": _strip, "pin": _pin, "layers": _layers, "draw": _draw}
+KINDS = {"query": _query, "strip": _strip, "pin": _pin, "layers": _layers, "write": _write, "draw": _draw}
 
 
 def _places(name, value, most=64):
@@ -90,6 +104,11 @@ def _places(name, value, most=64):
     if not isinstance(value, list) or not 0 < len(value) <= most or not all(map(_is_place, value)):
         raise ValueError(f"{name} must be 1 to {most} places, two numbers within {FAR:g} each, got {value!r:.50}")
     return [list(map(float, place)) for place in value]
+
+
+def is_number(text: Any) -> bool:
+    """Say whether text is a number that can be written: up to LONGEST of the ten digits, or none."""
+    return isinstance(text, str) and len(text) <= LONGEST and all(sign in "0123456789" for sign in text)
 
 
 def _is_place(value):

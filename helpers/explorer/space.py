@@ -11,22 +11,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.checks import check_digits
-from helpers.explorer.projections import project
-from helpers.latent import encode
+from helpers.checks import check_digits, check_images
+from helpers.explorer.projections import project, spread
 
 FAR = 1_000.0  # no code or place lies so far out; beyond it, a number is a mistake
+DRAWN = 5_000  # points drawn; more only hide each other
 BOX, SIDE = 20, 28  # pixels of a digit of MNIST, and of its image
 
 
 class Prediction(NamedTuple):
     """What is found at n places, on the CPU.
 
-    `facts` holds, per place, the classifier's ten probabilities (zeros without one), the log density of the prior in
-    nats (NaN without one), and 1 where the place is off the data, else 0.
+    `facts` holds, per place, the classifier's ten probabilities (zeros without one, or where a place shows every
+    class), the log density of the prior in nats (NaN without one), and 1 where the place is off the data, else 0.
     """
 
-    pixels: Tensor  # (n, 784) uint8
+    pixels: Tensor  # (n, shown * 784) uint8
     facts: Tensor  # (n, 12) float32
     nearest: Tensor  # (n,) index of the training image with the nearest code
     neighbours: Tensor  # (n, 784) uint8, that image
@@ -36,6 +36,8 @@ class LatentSpace:
     """Hold eval() copies of a model and a classifier, and the codes and places of the images `x`, `y`.
 
     Copies, and a lock: questions arrive on another thread while a cell trains the very same model.
+    A model that is told the class, with `classes`, encode(x, y) and decode(z, y), has styles for codes: a place shows
+    every class in its style.
     `places`, (n, 2), is a map of the codes made elsewhere; without it, codes of more than two dimensions lie on
     their PCA plane. Networks, images and codes are on the model's device, the projection on the CPU. On CUDA, answers
     have a stream of high priority to themselves, or they would queue behind the batches of a cell that trains.
@@ -52,6 +54,7 @@ class LatentSpace:
     ):
         if x.ndim != 4 or not len(x) or y.shape != x.shape[:1]:
             raise ValueError(f"x must be (n, 1, 28, 28) and y (n,), got {tuple(x.shape)} and {tuple(y.shape)}")
+        check_images("x", x)
         check_digits("y", y)
         self.device = next(model.parameters()).device
         if classifier and (theirs := next(classifier.parameters()).device) != self.device:
@@ -59,14 +62,19 @@ class LatentSpace:
         self.model: Any
         self.classifier: Any
         self.model, self.classifier = (copy.deepcopy(net).eval() if net else None for net in (model, classifier))
+        self.shown: int = getattr(self.model, "classes", 1)  # images that a place stands for
+        if self.shown not in (1, 10):
+            raise ValueError(f"model must be told one of ten classes, got {self.shown}")
         self.lock = threading.Lock()
-        self.x, self.y = x.to(self.device), y.cpu()
+        self.x, self.y = x.to(self.device), y.cpu().long()
         with torch.inference_mode():
-            self.codes = encode(self.model, self.x).float()  # (n, d)
+            batches = zip(self.x.split(1000), self.y.to(self.device).split(1000))
+            self.codes = torch.cat([self._posterior(*batch)[0] for batch in batches]).float()  # (n, d)
             if self.classifier and (logits := self.classifier(self.x[:1])).shape != (1, 10):
                 raise ValueError(f"classifier must give ten logits an image, got {tuple(logits.shape)} for one")
-            self.has_prior = isinstance(self.model.encode(self.x[:1]), tuple)
-            self.projection, self.places = project(self.codes, places)
+            self.has_prior = self._posterior(self.x[:1], self.y[:1].to(self.device))[1] is not None
+            self.drawn = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:DRAWN]
+            self.projection, self.places = project(self.codes, places, self.drawn)
             self.threshold = self._threshold()
         # Both are pairs that are swapped as one, and read once: another thread may answer a question meanwhile.
         self._anchor: tuple = (None, None)  # the last place of a code, which no place stands for exactly, and that code
@@ -115,22 +123,36 @@ class LatentSpace:
 
     def _predict(self, codes, places):
         with self.lock:
-            image = self.model.decode(codes)  # (n, 1, 28, 28)
-            probs = self.classifier(image).softmax(1) if self.classifier else codes.new_zeros(len(codes), 10)
+            images = self._decode(codes)
+            reads = self.classifier and self.shown == 1
+            probs = self.classifier(images).softmax(1) if reads else codes.new_zeros(len(codes), 10)
         prior = -0.5 * (codes.square() + math.log(2 * math.pi)).sum(1) if self.has_prior else codes[:, 0] * math.nan
         distance, nearest = distances(codes, self.codes).min(1)
         if self.places is not self.codes:
             distance = distances(places, self.places).amin(1)
         facts = torch.cat([probs, prior[:, None], (distance > self.threshold)[:, None]], 1)
-        finite = image.flatten(1).isfinite().all(1)
-        return finite, to_pixels(image), facts.float(), nearest, to_pixels(self.x[nearest])
+        finite = images.flatten(1).isfinite().all(1)
+        return finite, to_pixels(images), facts.float(), nearest, to_pixels(self.x[nearest])
+
+    def _posterior(self, x, y):
+        """Return mu and logvar of images, which must be told their classes y, or codes and None."""
+        code = self.model.encode(x) if self.shown == 1 else self.model.encode(x, y)
+        return code if isinstance(code, tuple) else (code, None)
+
+    def _decode(self, codes):
+        """Return the images of codes, (n, shown, 28, 28)."""
+        if self.shown == 1:
+            return self.model.decode(codes)
+        y = torch.arange(self.shown, device=codes.device).repeat(len(codes))
+        return self.model.decode(codes.repeat_interleave(self.shown, 0), y).view(-1, self.shown, SIDE, SIDE)
 
     @torch.inference_mode()
-    def read(self, strokes: Tensor) -> dict[str, Any] | None:
+    def read(self, strokes: Tensor, label: int | None = None) -> dict[str, Any] | None:
         """Prepare strokes, (h, w) in [0, 1], as MNIST prepared its digits, then classify, encode and reconstruct them.
 
-        Returns None for an empty pad, else a dict: image, probs, place, ellipse of one standard deviation of q(z|x)
-        (half axes and angle, None without a posterior), recon, and the nearest training images with their digits.
+        A model that is told the class hears `label`, or what the classifier reads.
+        Returns None for an empty pad, else a dict: image, probs, label, place, ellipse of one standard deviation of
+        the posterior (half axes and angle, None without one), recon, and the nearest training images with their digits.
         """
         image = prepare(strokes)
         if image is None:
@@ -138,19 +160,21 @@ class LatentSpace:
         with self._own_stream():
             image = image[None, None].to(self.device)
             with self.lock:
-                code = self.model.encode(image)
-                mu, logvar = code if self.has_prior else (code, torch.zeros_like(code))
-                recon = self.model.decode(mu)
-                probs = self.classifier(image).softmax(1) if self.classifier else mu.new_zeros(1, 10)
+                probs = self.classifier(image).softmax(1) if self.classifier else image.new_zeros(1, 10)
+                y = probs.argmax(1) if label is None else torch.tensor([label], device=self.device)
+                mu, logvar = self._posterior(image, y)
+                recon = self._decode(mu)
             nearest = distances(mu, self.codes).topk(min(6, len(self.codes)), largest=False).indices  # (1, 6)
             pixels = [to_pixels(images)[None] for images in (image[0], recon[0], self.x[nearest[0]])]
-            mu, var, probs, nearest, image, recon, neighbours = to_host(mu, logvar.exp(), probs, nearest, *pixels)
+            var = torch.zeros_like(mu) if logvar is None else logvar.exp()
+            mu, var, probs, y, nearest, image, recon, neighbours = to_host(mu, var, probs, y, nearest, *pixels)
         return {
             "image": image.numpy().tobytes(),
             "recon": recon.numpy().tobytes(),
             "probs": probs[0].tolist() if self.classifier else None,
+            "label": y.item(),
             "place": self.projection.transform(mu)[0].tolist(),
-            "ellipse": ellipse(self.projection.spread(mu[0], var[0])) if self.has_prior else None,
+            "ellipse": ellipse(spread(self.projection, mu[0], var[0])) if self.has_prior else None,
             "neighbours": [pixels.numpy().tobytes() for pixels in neighbours[0]],
             "digits": self.y[nearest[0]].tolist(),
         }
@@ -239,7 +263,7 @@ def one_thread():
 
 
 def to_pixels(images: Tensor) -> Tensor:
-    """Return images in [0, 1], (n, 1, 28, 28), as grey levels, (n, 784) uint8, row by row."""
+    """Return images in [0, 1], (n, k, 28, 28), as grey levels, (n, k * 784) uint8, row by row."""
     return (images.flatten(-3) * 255).round().byte()
 
 

@@ -78,8 +78,8 @@ def link(entry: Path) -> str:
 
 RAW = ("points", "digits", "atlas", "facts", "neighbours", "codes")  # bytes as they are
 PACKED = ("decoder", "classifier", "encoder", "images")  # compressed already
-FIXED = ("centres", "bounds", "tiles", "palette", "plane", "classes", "prior", "projection", "anchor")
-MOVED = ("layers", "smooth", "xy", "pins")
+FIXED = ("centres", "bounds", "shown", "tiles", "palette", "plane", "classes", "prior", "projection", "anchor")
+MOVED = ("layers", "smooth", "xy", "pins", "text")
 
 
 def page(explorer: Any) -> tuple[str, dict[str, int]]:
@@ -87,22 +87,51 @@ def page(explorer: Any) -> tuple[str, dict[str, int]]:
 
     It is the widget's own script, and the state that it would get from Python, the pad being part of it.
     """
-    # Base 85: a sixteenth shorter than base 64, and nothing in it would end a string, or the element that holds it.
-    raw = {name: base64.b85encode(gzip.compress(getattr(explorer, name), 9, mtime=0)).decode() for name in RAW}
-    packed = {name: base64.b85encode(getattr(explorer, name)).decode() for name in PACKED}
     parts = [*explorer.parts, *(["pad"] if explorer.encoder and "pad" not in explorer.parts else [])]
-    state = json.dumps({"parts": parts} | {name: getattr(explorer, name) for name in FIXED + MOVED})
-    text = Template((HERE / "js" / "page.html").read_text("utf-8")).substitute(
+    title, lead, width = PLANE if explorer.shown == 1 else STYLES
+    return document(
+        {"parts": parts} | {name: getattr(explorer, name) for name in FIXED + MOVED},
+        raw={name: getattr(explorer, name) for name in RAW},
+        packed={name: getattr(explorer, name) for name in PACKED},
+        title=title,
+        lead=lead,
+        width=width,
         about=EXACT if explorer.decoder else BLENDED,
+    )
+
+
+def document(
+    state: dict[str, Any], raw: dict[str, bytes], packed: dict[str, bytes], **texts: Any
+) -> tuple[str, dict[str, int]]:
+    """Return the HTML of a page with a state, and the bytes of each part of it; `raw` is what is worth compressing."""
+    # Base 85: a sixteenth shorter than base 64, and nothing in it would end a string, or the element that holds it.
+    coded = {name: base64.b85encode(content).decode() for name, content in packed.items()}
+    small = {name: base64.b85encode(gzip.compress(content, 9, mtime=0)).decode() for name, content in raw.items()}
+    text = Template((HERE / "js" / "page.html").read_text("utf-8")).substitute(
+        texts,
         style=style(),
         script=script("page.js"),
-        state=state.replace("<", "\\u003c"),
-        packed=json.dumps({"raw": raw, "packed": packed}),
+        state=json.dumps(state).replace("<", "\\u003c"),
+        packed=json.dumps({"raw": small, "packed": coded}),
     )
-    sizes = {name: len(content) for name, content in (packed | raw).items() if getattr(explorer, name)}
+    sizes = {name: len(content) for name, content in (coded | small).items() if (packed | raw)[name]}
     return text, sizes | {"script, style and the rest": len(text.encode()) - sum(sizes.values())}
 
 
+# Title, first paragraph, and the width of the page in pixels
+PLANE = (
+    "A latent plane of digits",
+    """Every place on the plane stands for a code, and the large digit is what a neural network makes of that code. Move
+the pointer, a finger or the arrow keys; click or press Enter to pin a place.""",
+    780,
+)
+STYLES = (
+    "A plane of handwriting",
+    """Every place on the plane stands for a style, in which a neural network writes whichever digit it is told: all
+ten, or the number that you type. Move the pointer, a finger or the arrow keys; click or press Enter to pin a place. Or
+draw a digit below, and the network writes in your hand.""",
+    940,
+)
 EXACT = """The networks came along, their weights rounded so far that no pixel differs by more than one of
 255 grey levels. The nearest digits are looked for among those that came along too, the first thousand of the points."""
 BLENDED = """Its digits are blended from those that were decoded when it was saved, for this page cannot run
@@ -146,10 +175,12 @@ def _draw_plane(explorer, figure):
 def _draw_readout(explorer, figure):
     seen = explorer.space.query([explorer.xy])
     digit = _axes(figure, (0.08, 0.42, 0.89, 0.89 * 3 / 5))
-    digit.imshow(seen.pixels.numpy().reshape(28, 28), cmap="gray_r", vmin=0, vmax=255)
+    rows = 1 if explorer.shown == 1 else 5
+    grid = seen.pixels.numpy().reshape(rows, -1, 28, 28).swapaxes(1, 2).reshape(28 * rows, -1)
+    digit.imshow(grid, cmap="gray_r", vmin=0, vmax=255)
     place = ", ".join(f"{value:.2f}" for value in explorer.z[:2]) + (", ..." if len(explorer.z) > 2 else "")
     figure.text(0.08, 0.37, f"z = ({place})".replace("-", "\N{MINUS SIGN}"), color=INK, va="center")
-    if not explorer.classes:
+    if not explorer.classes or explorer.shown > 1:
         return
     probs = seen.facts[0, :10].tolist()
     best = int(np.argmax(probs))

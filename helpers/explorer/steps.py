@@ -98,6 +98,12 @@ def _named(op):
     return lambda *_, **__: {"op": op}
 
 
+def _join(_, dim=0):
+    if dim != 1:
+        raise Unknown(f"cat along dimension {dim}")
+    return {"op": "join"}
+
+
 def _scale(by=1.0, plus=0.0):
     return {"op": "scale", "by": by, "plus": plus}
 
@@ -145,6 +151,8 @@ FUNCTIONS: dict[str, Any] = {
     "mul": _multiply,
     "truediv": _divide,
     "clamp": lambda _, min=None, max=None: {"op": "clamp", "low": min, "high": max},
+    "one_hot": lambda _, num_classes: {"op": "oneHot"},
+    "cat": _join,
     **{name: _named(name) for name in ("relu", "silu", "tanh", "sigmoid")},
-    **dict.fromkeys(("flatten", "unflatten", "view", "reshape"), _named("same")),
+    **dict.fromkeys(("flatten", "unflatten", "view", "reshape", "to"), _named("same")),
 }

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.node import map_arg
 from torch.fx.passes.shape_prop import ShapeProp
 
 from helpers.explorer.space import LatentSpace, to_pixels
@@ -24,56 +25,63 @@ HELD = 1_000  # training images in a page
 EXAMPLES = 256  # images, and places all over the plane, on which rounding is tried besides the held codes
 
 
-def pack(model: nn.Module, method: str, examples: Tensor) -> bytes:
-    """Return the steps and weights of `model.method`, from one of `examples`, (n, ...), to a tensor or several.
+def pack(model: nn.Module, method: str, *examples: Tensor) -> bytes:
+    """Return the steps and weights of `model.method`, from one row of each of `examples` to a tensor or several.
 
     Weights are rounded only so far that for the examples it makes no difference (see CLOSE). The bytes are compressed
     with a checksum, so that damage is noticed. `model` is on the CPU and in eval mode. Raises Unknown, naming what a
     page cannot run.
     """
-    graph = _follow(model, method, examples[:1])
+    graph = _follow(model, method, *(each[:1] for each in examples))
     steps: list[dict[str, Any]] = []
-    numbers: dict[fx.Node, int] = {}  # which value of the page is whose: the input is 0, step k makes k + 1
+    numbers: dict[fx.Node, int] = {}  # which value of the page is whose: the inputs, then what the steps make
     results: list[int] = []
     for node in graph.graph.nodes:
         if node.op == "placeholder":
-            if numbers:
-                raise Unknown(f"{method} of a second input, {node.target}")
-            numbers[node] = 0
+            if len(numbers) == len(examples):
+                raise Unknown(f"{method} of another input, {node.target}")
+            numbers[node] = len(numbers)
         elif node.op == "output":
             (made,) = node.args
             results = [numbers[each] for each in (made if isinstance(made, tuple | list) else [made])]
         elif isinstance(layer := _layer(node, graph), nn.BatchNorm1d | nn.BatchNorm2d):
             numbers[node] = numbers[node.args[0]]
-            fold(layer, node.args[0], steps[numbers[node] - 1] if numbers[node] else {})
+            made = numbers[node] - len(examples)
+            fold(layer, node.args[0], steps[made] if made >= 0 else {})
         else:
-            sources = [each for each in (*node.args, *node.kwargs.values()) if isinstance(each, fx.Node)]
-            step = step_of(node, layer) | {"from": [numbers[each] for each in sources], "shape": _shape(node)}
-            step["input"], *others = map(_shape, sources)
-            if any(other != step["input"] for other in others) or (step["op"] == "linear" and len(step["input"]) != 1):
-                raise Unknown(f"{step['op']} of {' and '.join(map(str, map(_shape, sources)))}")
-            steps.append(step)
-            numbers[node] = len(steps)
+            step = step_of(node, layer)
+            sources: list[fx.Node] = []
+            map_arg((node.args, node.kwargs), sources.append)
+            if step["op"] == "same":
+                del sources[1:]  # such as the tensor whose type it takes
+            shapes = [_shape(each) for each in sources]
+            flat = step["op"] in ("linear", "join")
+            if any(len(shape) != 1 for shape in shapes) if flat else any(shape != shapes[0] for shape in shapes):
+                raise Unknown(f"{step['op']} of {' and '.join(map(str, shapes))}")
+            steps.append(
+                step | {"from": [numbers[each] for each in sources], "shape": _shape(node), "input": shapes[0]}
+            )
+            numbers[node] = len(examples) + len(steps) - 1
     if (count := sum(array.numel() for step in steps for array in step.get("weights", ()))) > MOST:
         raise Unknown(f"{count:,} weights in {method}, more than {MOST:,}")
-    bits = _bits(model, method, examples)
+    bits = _bits(model, method, *examples)
     content = []
     for step in steps:
         arrays = [_packed(array, bits) for array in step.get("weights", ())]
         step["weights"] = [said for said, _ in arrays]
         content += [packed for _, packed in arrays]
-    header = json.dumps({"size": examples[0].numel(), "steps": steps, "results": results}).encode()
+    header = json.dumps({"sizes": [each[0].numel() for each in examples], "steps": steps, "results": results}).encode()
     return gzip.compress(b"".join([len(header).to_bytes(4, "little"), header, *content]), 9, mtime=0)
 
 
-def _follow(model, method, example):
+def _follow(model, method, *example):
     """Return the graph of a method, with the shape of every value at an example."""
     tracer = fx.Tracer()
     tracer.traced_func_name = method
     try:
         graph = fx.GraphModule(model, tracer.trace(model))
         with torch.inference_mode():
-            ShapeProp(graph).propagate(example)
+            ShapeProp(graph).propagate(*example)
     except Exception as error:
         raise Unknown(f"{type(model).__name__}.{method}, whose way depends on its input ({error!r:.80})") from error
     return graph
@@ -103,10 +111,10 @@ def _same_codes(a, b):
 CLOSE = {"decode": _same_pixels, "forward": _same_probabilities, "encode": _same_codes}
 
 
-def _bits(model, method, examples):
+def _bits(model, method, *examples):
     """Return the fewest bits that leave the results as they are."""
     with torch.inference_mode():
-        exact = getattr(model, method)(examples)
+        exact = getattr(model, method)(*examples)
         for bits in BITS:
             coarse = copy.deepcopy(model)
             for layer in coarse.modules():
@@ -115,7 +123,7 @@ def _bits(model, method, examples):
                     weight = weight.permute(1, 2, 3, 0) if isinstance(layer, nn.ConvTranspose2d) else weight
                     levels, scales = _levels(rows_of(layer), bits)
                     weight.copy_(torch.from_numpy(levels * scales).view(weight.shape))
-            if CLOSE[method](exact, getattr(coarse, method)(examples)):
+            if CLOSE[method](exact, getattr(coarse, method)(*examples)):
                 return bits
     raise Unknown(f"{type(model).__name__}.{method}, whose results change with the last bits of its weights")
 
@@ -140,31 +148,33 @@ def _packed(rows: Tensor, bits: int) -> tuple[dict[str, Any], bytes]:
     return {"shape": shape, "bits": bits}, b"".join(part.tobytes() for part in parts)
 
 
-def carry(space: LatentSpace, order: Tensor, plane: Tensor) -> tuple[dict[str, Any], dict[str, str]]:
+def carry(space: LatentSpace, plane: Tensor) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the explorer's traits that let a page compute by itself, and for each that is empty what it cannot run.
 
-    The page holds the first HELD of the images `order`: among them it looks for the nearest. `plane`, (n, latent_dim),
-    are codes from all over the plane, where it must draw as the decoder does.
+    The page holds the first HELD of the images that are drawn as points: among them it looks for the nearest.
+    `plane`, (n, latent_dim), are codes from all over the plane, where it must draw as the decoder does.
     """
     model, classifier = (copy.deepcopy(net).cpu() if net else None for net in (space.model, space.classifier))
-    held = order[:HELD].to(space.device)
-    x, codes = space.x[held].cpu(), space.codes[held].cpu()
-    wanted = {
-        "decoder": (model, "decode", torch.cat([codes, plane[:: max(1, len(plane) // EXAMPLES)]])),
-        "classifier": (classifier, "forward", x[:EXAMPLES]),
-        "encoder": (model, "encode", x[:EXAMPLES]),
+    held = space.drawn[:HELD]
+    x, y = space.x[held.to(space.device)].cpu(), space.y[held]
+    # Of every point, where a place between them is a blend of their codes.
+    codes = space.codes[(space.drawn if space.projection.name == "map" else held).to(space.device)].cpu()
+    z = torch.cat([codes[:HELD], plane[:: max(1, len(plane) // EXAMPLES)]])
+    told = space.shown > 1  # what class it is
+    wanted: dict[str, tuple[Any, str, list[Tensor]]] = {
+        "decoder": (model, "decode", [z, torch.arange(len(z)) % space.shown][: 1 + told]),
+        "classifier": (classifier, "forward", [x[:EXAMPLES]]),
+        "encoder": (model, "encode", [x[:EXAMPLES], y[:EXAMPLES]][: 1 + told]),
     }
     found: dict[str, Any] = dict.fromkeys(wanted, b"")
     missing = {}
     for name, (net, method, examples) in wanted.items():
         try:
-            if space.projection.plane is None:
-                raise Unknown("the way back from a map to codes")
-            found[name] = pack(net, method, examples) if net else b""
+            found[name] = pack(net, method, *examples) if net else b""
         except Unknown as error:
             missing[name] = str(error)
     if "decoder" in missing or "classifier" in missing:
         return dict.fromkeys(wanted, b""), missing
     images = to_pixels(x).numpy().tobytes()
     found |= {"images": gzip.compress(images, 9, mtime=0), "codes": codes.numpy().astype("<f4").tobytes()}
-    return found | {"projection": space.projection.plane}, missing
+    return found | {"projection": list(space.projection.plane)}, missing

@@ -10,9 +10,9 @@ from ipywidgets import widget_serialization
 from torch import nn
 from traitlets import Any, Bool, Bytes, Enum, Instance, Int, List, TraitError, TraitType, Unicode, default, observe
 
-from helpers.explorer.atlas import TILES, chart
+from helpers.explorer.atlas import chart
 from helpers.explorer.cells import close_on_rerun, forget
-from helpers.explorer.protocol import LAYERS, answer
+from helpers.explorer.protocol import LAYERS, LONGEST, answer, is_number
 from helpers.explorer.space import FAR, LatentSpace
 from helpers.explorer.static import page, script, still, style
 from helpers.plots import PALETTE
@@ -62,12 +62,25 @@ class Coordinates(TraitType):
             super().set(explorer, value)
 
 
+class Number(TraitType):
+    """A number of a few digits, as text, so that zeros may lead."""
+
+    default_value = ""
+
+    def validate(self, explorer, value):
+        if not is_number(value):
+            raise TraitError(f"{self.name} must be up to {LONGEST} digits, as a str, got {value!r:.50}")
+        return value
+
+
 class LatentExplorer(Drawn):
     """Show a latent space as a plane, and decode the place under the pointer.
 
     `model` encodes and decodes as those of helpers.models do, `x`, (n, 1, 28, 28), and `y`, (n,), are the images whose
     codes are drawn, `classifier` maps images to logits. A model of more than two latent dimensions is shown on the
     PCA plane of its codes, or on a map of them made elsewhere, `places`, (n, 2), such as UMAP's or t-SNE's.
+    A conditional model, as helpers.models.ConditionalVAE, has a plane of styles: a place shows all ten digits in its
+    hand, or the number `explorer.text`, and a digit drawn on the pad gives its own.
 
     `explorer.z`, a tuple of floats, is the code on screen; set it to go there, observe it to follow the pointer.
     `explorer.history`, (pins, latent_dim), holds the codes that were pinned. `explorer.space` answers for any place.
@@ -80,14 +93,15 @@ class LatentExplorer(Drawn):
     digits = Bytes().tag(sync=True)  # uint8 (n,)
     centres = List(Any()).tag(sync=True)  # [digit, [x, y]], where its label stands
     bounds = List(Any()).tag(sync=True)  # [left, right, bottom, top]
-    tiles = Int(TILES).tag(sync=True)  # along each side of the three below, row by row from the top left
+    shown = Int(1).tag(sync=True)  # images of a place: one, or of every class
+    tiles = Int().tag(sync=True)  # along each side of the three below, row by row from the top left
     facts = Bytes().tag(sync=True)  # float32 (tiles, tiles, 12) at the middle of each tile, see space.Prediction
     # What the page computes with, see weights.py; empty where it cannot
     decoder = Bytes().tag(sync=True)
     classifier = Bytes().tag(sync=True)
     encoder = Bytes().tag(sync=True)
     projection = List(Any()).tag(sync=True)  # the mean and the two axes of a PCA plane
-    codes = Bytes().tag(sync=True)  # float32 (held, latent_dim), of the first points
+    codes = Bytes().tag(sync=True)  # float32 (held, latent_dim), of the first points; on a map of all of them
     images = Bytes().tag(sync=True)  # uint8 (held, 784), compressed
     anchor = List(Any()).tag(sync=True)  # a place, and the code set from Python that it stands for
     # and what it blends, where it cannot
@@ -105,6 +119,9 @@ class LatentExplorer(Drawn):
     xy = Coordinates((0.0, 0.0)).tag(sync=True, echo_update=False)
     pins = List(Coordinates(), help="Pinned places, x and y each.").tag(sync=True, echo_update=False)
     layers = List(Enum(LAYERS), ["points"], help=f"What the plane shows, some of {LAYERS}.").tag(
+        sync=True, echo_update=False
+    )
+    text = Number(help="The number that is written, where a place shows every digit; all ten where it is empty.").tag(
         sync=True, echo_update=False
     )
     z = Coordinates(help="The code on screen.")
@@ -126,13 +143,8 @@ class LatentExplorer(Drawn):
         if self.missing:
             parts = "; ".join(f"the {part} ({reason})" for part, reason in self.missing.items())
             warnings.warn(f"the browser needs Python, for it cannot run {parts}", stacklevel=2)
-        super().__init__(
-            **found,
-            plane=space.projection.name,
-            classes=classifier is not None,
-            prior=space.has_prior,
-            **traits,
-        )
+        about = {"plane": space.projection.name, "classes": classifier is not None, "prior": space.has_prior}
+        super().__init__(**found | about | traits)
         self.z  # noqa: B018 - its default, now: made at the first look, it could overtake a move
         self.on_msg(self._answer)
         # ipykernel 7.4 hands a widget's messages to the shell that last wrote to it: the main one, which cannot answer
@@ -193,7 +205,7 @@ class LatentExplorer(Drawn):
     def _z_moved(self, change):
         if self.z != self.space.code(self.xy):
             xy = self.space.place(self.z)
-            self.anchor = [*xy, *self.z] if self.projection else []
+            self.anchor = [*xy, *self.z] if self.plane != "z" else []
             self.xy = xy
 
     @observe("xy")

@@ -70,6 +70,23 @@ export function nextFrame(work, signal) {
   };
 }
 
+const AT_ONCE = 8; // ms of work, then other things may happen
+
+/**
+ * Do `work` for every number below `count`, in order, a few milliseconds at a time; return what stops it.
+ * @param {number} count
+ * @param {(k: number) => void} work
+ * @param {AbortSignal} signal
+ */
+export function inSlices(count, work, signal) {
+  let k = 0;
+  (function some() {
+    for (const until = performance.now() + AT_ONCE; k < count && performance.now() < until; k++) work(k);
+    if (k < count && !signal.aborted) setTimeout(some);
+  })();
+  return () => (k = count);
+}
+
 /**
  * What draws on a canvas.
  * @param {HTMLCanvasElement} canvas
@@ -84,10 +101,11 @@ export function contextOf(canvas, settings) {
  * @param {string} name
  * @param {Element} parent
  * @param {string} label for screen readers
- * @param {number} [count]
+ * @param {number} [count] across
+ * @param {number} [rows]
  */
-export function createDigit(name, parent, label, count = 1) {
-  return create("canvas", `lx-ink ${name}`, parent, { width: SIDE * count, height: SIDE, role: "img", "aria-label": label });
+export function createDigit(name, parent, label, count = 1, rows = 1) {
+  return create("canvas", `lx-ink ${name}`, parent, { width: SIDE * count, height: SIDE * rows, role: "img", "aria-label": label });
 }
 
 /**
@@ -104,6 +122,8 @@ export function drawDigit(canvas, pixels, x = 0, y = 0) {
   context.putImageData(image, x * SIDE, y * SIDE);
 }
 
+/** Does a classifier read what is drawn at a place? Not where that is every class. @param {Model} model */
+export const reads = (model) => model.get("classes") && model.get("shown") === 1;
 /** A minus as wide as a plus, so that numbers do not jump. @param {number} value @param {number} [digits] */
 export const signed = (value, digits = 2) => value.toFixed(digits).replace("-", "\u2212");
 /** @param {number} value @param {number} low @param {number} high */

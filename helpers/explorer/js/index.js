@@ -5,6 +5,7 @@
 //   frame            what is on screen: found here in the same frame, and again when the kernel's answer for it is in
 //   pins, path       what is pinned, the places between; strip: the kernel's images of them
 //   layers           what the plane shows; its buttons set it here, Python may set it there
+//   text             the number that is written, likewise
 //   drawing, drawn   the pad's strokes, and what was made of them, here and by the kernel
 // None of it goes through save_changes: the kernel hears of it in messages that always get a reply.
 
@@ -91,12 +92,18 @@ async function initialize({ model }) {
     if (frame?.live && String(frame.xy) === String(xy)) return; // Python was faster, and has the last word
     model.set("frame", { ...local.at(xy), ...(local.problem && { note: local.problem }) });
   };
+  // A drawing whose place shows every class is a hand to write in: go there.
+  const settle = (drawn) => {
+    model.set("drawn", drawn);
+    if (drawn?.place && model.get("shown") > 1) model.set("xy", drawn.place);
+  };
   const read = () => {
     const drawn = local.read?.(model.get("drawing"));
-    if (drawn) model.set("drawn", drawn.empty ? null : drawn);
+    if (drawn) settle(drawn.empty ? null : drawn);
     else if (!model.send) model.set("drawn", { error: local.problem ?? "This page cannot read: it needs the notebook" });
   };
-  follow(model, "change:xy", nextFrame(look, stop.signal), stop.signal);
+  const soon = nextFrame(look, stop.signal);
+  for (const name of ["xy", "text"]) follow(model, `change:${name}`, soon, stop.signal);
   follow(model, "change:drawing", nextFrame(read, stop.signal), stop.signal);
   look();
 
@@ -117,11 +124,15 @@ async function initialize({ model }) {
   });
   connect("pins", { ask: () => ({ kind: "pin", pins: model.get("pins") }), show() {} });
   connect("layers", { ask: () => ({ kind: "layers", layers: model.get("layers") }), show() {} });
+  connect("text", { ask: () => ({ kind: "write", text: model.get("text") }), show() {} });
   connect("drawing", {
-    ask: () => ({ kind: "draw", side: model.get("drawing").side, buffers: [model.get("drawing").pixels.buffer] }),
+    ask() {
+      const { side, pixels, label } = model.get("drawing");
+      return { kind: "draw", side, label, buffers: [pixels.buffer] };
+    },
     show(reply, drawn) {
-      if (local.read && (!drawn || drawn.inFlight)) return; // what the page has read since is newer
-      model.set("drawn", reply.empty ? null : (drawn ?? reply));
+      if (!local.read) settle(reply.empty ? null : (drawn ?? reply));
+      else if (drawn && !drawn.inFlight) model.set("drawn", reply.empty ? null : drawn); // else the page's is newer
     },
     lost: () => local.read || model.set("drawn", { error: "No answer: Python is busy or gone" }),
   });

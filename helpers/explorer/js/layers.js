@@ -1,6 +1,6 @@
 // What the plane can show beneath and besides the points, and the buttons that switch it.
 
-import { SIDE, bits, contextOf, create, drawDigit, follow, largest } from "./dom.js";
+import { SIDE, bits, contextOf, create, drawDigit, follow, inSlices, largest, reads } from "./dom.js";
 
 const LAYERS = [
   ["points", "Training images at their codes"],
@@ -9,7 +9,7 @@ const LAYERS = [
   ["entropy", "How unsure the classifier is"],
 ];
 const TILES = 16; // decoded, across and down: more would be too small to read
-const AT_ONCE = 8; // ms, then the tiles let other things happen
+const TOLD = 4; // the class that tiles show where a place has every class, unless a number is typed
 const FINE = 192; // pixels of regions and entropy, across and down
 
 /**
@@ -22,20 +22,20 @@ const FINE = 192; // pixels of regions and entropy, across and down
 export function createLayers(model, plane, signal, local) {
   /** @type {Record<string, HTMLCanvasElement>} */
   const shown = {};
+  let stopTiles = () => {};
   /** @type {Record<string, (canvas: HTMLCanvasElement) => void>} */
   const draw = {
     tiles(canvas) {
       const [left, right, bottom, top] = model.get("bounds");
       canvas.width = canvas.height = TILES * SIDE;
-      let k = 0;
-      (function some() {
-        for (const until = performance.now() + AT_ONCE; k < TILES * TILES && performance.now() < until; k++) {
-          const [x, y] = [k % TILES, Math.floor(k / TILES)];
-          const pixels = local.picture([left + ((x + 0.5) / TILES) * (right - left), top - ((y + 0.5) / TILES) * (top - bottom)]);
-          if (pixels) drawDigit(canvas, pixels, x, y);
-        }
-        if (k < TILES * TILES && !signal.aborted) setTimeout(some);
-      })();
+      const tile = (k) => {
+        const [x, y] = [k % TILES, Math.floor(k / TILES)];
+        const xy = [left + ((x + 0.5) / TILES) * (right - left), top - ((y + 0.5) / TILES) * (top - bottom)];
+        const pixels = local.picture(/** @type {import("./dom.js").Place} */ (xy), model.get("shown") > 1 ? Number(model.get("text")[0] ?? TOLD) : 0);
+        if (pixels) drawDigit(canvas, pixels, x, y);
+      };
+      stopTiles();
+      stopTiles = inSlices(TILES * TILES, tile, signal);
     },
     regions(canvas) {
       const colours = model.get("palette").map((hex) => [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16)));
@@ -63,7 +63,7 @@ export function createLayers(model, plane, signal, local) {
   function show() {
     const wanted = model.get("layers");
     for (const name of ["regions", "entropy", "tiles"]) {
-      const there = wanted.includes(name) && (name === "tiles" || model.get("classes"));
+      const there = wanted.includes(name) && (name === "tiles" || reads(model));
       if (there && !shown[name]) {
         // Drawn when first asked for, kept from then on.
         shown[name] = create("canvas", `lx-layer lx-${name}${name === "regions" ? "" : " lx-ink"}`, plane, { "aria-hidden": "true" });
@@ -76,6 +76,7 @@ export function createLayers(model, plane, signal, local) {
   }
 
   follow(model, "change:layers", show, signal);
+  follow(model, "change:text", () => shown.tiles && draw.tiles(shown.tiles), signal);
   show();
 }
 
@@ -86,7 +87,7 @@ export function createLayers(model, plane, signal, local) {
  */
 export function createSwitches(model, el, signal) {
   const row = create("div", "lx-switches", el, { role: "group", "aria-label": "Layers of the plane" });
-  const buttons = LAYERS.filter(([name]) => model.get("classes") || name === "points" || name === "tiles").map(([name, title]) => {
+  const buttons = LAYERS.filter(([name]) => reads(model) || name === "points" || name === "tiles").map(([name, title]) => {
     const button = create("button", "lx-switch", row, { type: "button", title, text: name });
     button.addEventListener(
       "click",

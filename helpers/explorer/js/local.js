@@ -1,6 +1,6 @@
 // What the page finds by itself, without asking: exact where the networks came along, else a blend of tiles.
 
-import { PIXELS, bytes } from "./dom.js";
+import { PIXELS, bytes, largest } from "./dom.js";
 import { createNet, inflate } from "./net.js";
 import { prepare } from "./prepare.js";
 import { createPreview } from "./preview.js";
@@ -8,14 +8,16 @@ import { createPreview } from "./preview.js";
 /**
  * @typedef {object} Local
  * @property {(xy: import("./dom.js").Place) => import("./preview.js").Frame} at
- * @property {(xy: import("./dom.js").Place) => ArrayLike<number> | null} picture 784 grey levels
+ * @property {(xy: import("./dom.js").Place, which?: number) => ArrayLike<number> | null} picture 784 grey levels of one
+ *   of the images that a place shows
  * @property {(u: number, v: number) => number[]} probabilities at shares of the plane's width and height, blended
- * @property {(drawing: { side: number, pixels: Uint8Array }) => Record<string, any>} [read] as the kernel answers
+ * @property {(drawing: { side: number, pixels: Uint8Array, label?: number }) => Record<string, any>} [read] as the kernel answers
  * @property {boolean} [exact] does it decode?
  * @property {string} [problem] why it cannot do what it should
  */
 
-const NEIGHBOURS = 6;
+const NEIGHBOURS = 6; // of a drawing, that are shown
+const BLENDED = 8; // points of a map, as NeighbourProjection takes them
 /** @type {WeakMap<DataView, Promise<Local>>} */
 const locals = new WeakMap(); // the views of one model unpack its networks once
 
@@ -48,35 +50,49 @@ async function createExact(model, preview) {
   const [decoder, classifier, encoder] = await Promise.all(["decoder", "classifier", "encoder"].map(unpack));
   const images = new Uint8Array(await inflate(model.get("images")));
   const codes = bytes(model.get("codes"), Float32Array);
+  const [points, digits] = [bytes(model.get("points"), Float32Array), bytes(model.get("digits"), Uint8Array)];
   const held = images.length / PIXELS;
-  const size = codes.length / held;
-  const [mean, ...axes] = model.get("projection"); // nothing where a place is a code
+  const [mean, ...axes] = model.get("projection"); // of a PCA plane
+  const map = model.get("plane") === "map"; // made elsewhere: in between its points, a blend of them
+  const size = codes.length / (map ? digits.length : held);
+  const shown = model.get("shown");
   if (!decoder || !Number.isInteger(size)) throw new Error("parts of different sizes");
 
   function codeOf(xy) {
     const [x, y, ...z] = model.get("anchor");
     if (x === xy[0] && y === xy[1]) return z;
+    if (map) return blend(nearest(xy, points, digits.length, BLENDED), codes, size);
     return mean ? mean.map((value, k) => value + xy[0] * axes[0][k] + xy[1] * axes[1][k]) : xy;
   }
 
-  const draw = (z) => Uint8ClampedArray.from(decoder(z)[0], (value) => 255 * value); // rounds
+  function placeOf(z) {
+    if (map) return blend(nearest(z, codes, digits.length, BLENDED), points, 2);
+    return mean ? axes.map((axis) => axis.reduce((sum, value, k) => sum + value * (z[k] - mean[k]), 0)) : z;
+  }
+
+  /** Half axes and angle of one standard deviation of a Gaussian code, as `spread` in projections.py. */
+  function ellipse(mu, variance) {
+    const near = variance.flatMap((value, k) => [-1, 1].map((side) => mu.with(k, mu[k] + side * Math.sqrt(size * value))));
+    const places = near.map(placeOf);
+    const mid = [0, 1].map((axis) => places.reduce((sum, place) => sum + place[axis], 0) / places.length);
+    const covariance = (a, b) => places.reduce((sum, place) => sum + (place[a] - mid[a]) * (place[b] - mid[b]), 0) / places.length;
+    const [xx, xy, yy] = [covariance(0, 0), covariance(0, 1), covariance(1, 1)];
+    const [middle, reach] = [(xx + yy) / 2, Math.hypot((xx - yy) / 2, xy)];
+    return [Math.sqrt(middle + reach), Math.sqrt(Math.max(middle - reach, 0)), 0.5 * Math.atan2(2 * xy, xx - yy)];
+  }
+
+  const told = (label) => (shown > 1 ? [[label]] : []); // what a network hears besides
+  const decode = (z, which) => decoder(z, ...told(which))[0];
+  const levels = (image) => Uint8ClampedArray.from(image, (value) => 255 * value); // rounds
   const classify = (image) => (classifier ? softmax(classifier(image)[0]) : null);
   const digit = (k) => images.subarray(k * PIXELS, (k + 1) * PIXELS);
 
+  const all = Array.from({ length: shown }, (_, k) => k);
+  /** Which of a place's images are on screen. */
+  const seen = () => (shown > 1 && model.get("text") ? new Set(Array.from(model.get("text"), Number)) : all);
+
   /** The nearest training images of those held, by their codes. */
-  function nearest(z, count) {
-    const found = [];
-    for (let k = 0; k < held; k++) {
-      let sum = 0;
-      for (let i = 0; i < size; i++) sum += (codes[k * size + i] - z[i]) ** 2;
-      if (found.length < count || sum < found[count - 1].sum) {
-        const at = found.findIndex((other) => sum < other.sum);
-        found.splice(at < 0 ? found.length : at, 0, { k, sum });
-        found.length = Math.min(found.length, count);
-      }
-    }
-    return found.map(({ k }) => k);
-  }
+  const alike = (z, count) => nearest(z, codes, held, count).map(({ k }) => k);
 
   return {
     exact: true,
@@ -84,36 +100,44 @@ async function createExact(model, preview) {
     at(xy) {
       const asked = performance.now();
       const z = codeOf(xy);
-      const [image] = decoder(z);
-      if (!image.every(Number.isFinite)) return { ...preview.at(xy), note: "the model has no finite image there" };
+      const pixels = new Uint8ClampedArray(shown * PIXELS);
+      let probs = null;
+      for (const which of seen()) {
+        const image = decode(z, which);
+        if (!image.every(Number.isFinite)) return { ...preview.at(xy), note: "the model has no finite image there" };
+        pixels.set(levels(image), which * PIXELS);
+        if (shown === 1) probs = classify(image);
+      }
       const frame = {
         ...preview.at(xy), // whether it is off the data
         exact: true,
-        pixels: Uint8ClampedArray.from(image, (value) => 255 * value),
-        probs: classify(image),
+        pixels,
+        probs,
         prior: model.get("prior") ? z.reduce((sum, value) => sum - 0.5 * (value * value + Math.log(2 * Math.PI)), 0) : null,
-        neighbour: digit(nearest(z, 1)[0]),
+        neighbour: digit(alike(z, 1)[0]),
       };
       return { ...frame, asked, note: undefined, took: performance.now() - asked };
     },
 
-    picture: (xy) => draw(codeOf(xy)),
+    picture: (xy, which = 0) => levels(decode(codeOf(xy), which)),
 
     read: encoder
-      ? ({ side, pixels }) => {
+      ? ({ side, pixels, label }) => {
           const image = prepare(Float32Array.from(pixels, (value) => value / 255), side);
           if (!image) return { empty: true };
-          const [mu, logvar] = encoder(image).map((values) => Array.from(values));
-          const offset = mu.map((value, k) => value - (mean?.[k] ?? 0));
-          const found = nearest(mu, NEIGHBOURS);
+          const probs = classify(image);
+          label ??= probs ? largest(probs) : 0;
+          const [mu, logvar] = encoder(image, ...told(label)).map((values) => Array.from(values));
+          const found = alike(mu, NEIGHBOURS);
           return {
-            prepared: Uint8ClampedArray.from(image, (value) => 255 * value),
-            recon: draw(mu),
-            probs: classify(image),
-            place: mean ? axes.map((axis) => dot(axis, offset)) : mu,
-            ellipse: logvar ? ellipse(mean ? axes : [[1, 0], [0, 1]], logvar.map(Math.exp)) : null, // prettier-ignore
+            prepared: levels(image),
+            recon: Uint8ClampedArray.from(all.flatMap((which) => [...levels(decode(mu, which))])),
+            probs,
+            label,
+            place: placeOf(mu),
+            ellipse: logvar ? ellipse(mu, logvar.map(Math.exp)) : null,
             neighbours: found.map(digit),
-            digits: found.map((k) => bytes(model.get("digits"), Uint8Array)[k]),
+            digits: found.map((k) => digits[k]),
           };
         }
       : undefined,
@@ -128,17 +152,36 @@ function softmax(logits) {
   return odds.map((value) => value / sum);
 }
 
-/** @param {number[]} a @param {number[]} b */
-const dot = (a, b) => a.reduce((sum, value, k) => sum + value * b[k], 0);
+/**
+ * The nearest rows of a table, and their squared distances.
+ * @param {ArrayLike<number>} query
+ * @param {ArrayLike<number>} table
+ * @param {number} rows that are looked at
+ * @param {number} count
+ */
+function nearest(query, table, rows, count) {
+  /** @type {{ k: number, sum: number }[]} */
+  const found = [];
+  for (let k = 0; k < rows; k++) {
+    let sum = 0;
+    for (let i = 0; i < query.length; i++) sum += (table[k * query.length + i] - query[i]) ** 2;
+    if (found.length < count || sum < found[count - 1].sum) {
+      const at = found.findIndex((other) => sum < other.sum);
+      found.splice(at < 0 ? found.length : at, 0, { k, sum });
+      found.length = Math.min(found.length, count);
+    }
+  }
+  return found;
+}
 
 /**
- * Return half axes, longest first, and angle of the ellipse of one standard deviation, seen along two axes.
- * @param {number[][]} axes
- * @param {number[]} variance of each number of a code
+ * The mean of rows of a table, weighted by the inverse squared distance.
+ * @param {{ k: number, sum: number }[]} near
+ * @param {ArrayLike<number>} table
+ * @param {number} size of a row
  */
-function ellipse([right, up], variance) {
-  const covariance = (a, b) => dot(variance, a.map((value, k) => value * b[k])); // prettier-ignore
-  const [xx, xy, yy] = [covariance(right, right), covariance(right, up), covariance(up, up)];
-  const [middle, reach] = [(xx + yy) / 2, Math.hypot((xx - yy) / 2, xy)];
-  return [Math.sqrt(middle + reach), Math.sqrt(Math.max(middle - reach, 0)), 0.5 * Math.atan2(2 * xy, xx - yy)];
+function blend(near, table, size) {
+  const weights = near.map(({ sum }) => 1 / (sum + 1e-12));
+  const total = weights.reduce((a, b) => a + b);
+  return Array.from({ length: size }, (_, i) => near.reduce((sum, { k }, n) => sum + (weights[n] / total) * table[k * size + i], 0));
 }

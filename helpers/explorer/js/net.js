@@ -1,6 +1,6 @@
 // The networks, run in the page: what weights.py wrote down, one image or code at a time, in plain JavaScript.
 //
-// A network is a list of steps. The values are its input, then the result of every step, and a step names the values it
+// A network is a list of steps. The values are its inputs, then the result of every step, and a step names the values it
 // takes. Values are flat Float32Arrays, channel by channel and row by row; their shapes were worked out in Python.
 // Weights come rounded, row by row, and are unpacked once; sums are made in double precision, as JavaScript does.
 
@@ -8,7 +8,7 @@
  * @typedef {{ shape: [number, number], bits: number }} Weights rows and columns; 32 bits, or those of a rounded weight
  * @typedef {{ op: string, from: number[], shape: number[], input: number[], weights: Weights[], [setting: string]: any }} Step
  * @typedef {Float32Array<ArrayBufferLike>} Values
- * @typedef {(input: ArrayLike<number>) => Values[]} Net its results are overwritten by the next call
+ * @typedef {(...inputs: ArrayLike<number>[]) => Values[]} Net its results are overwritten by the next call
  */
 
 /**
@@ -28,23 +28,25 @@ export async function inflate(view) {
  */
 export function createNet(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
-  /** @type {{ size: number, steps: Step[], results: number[] }} */
-  const { size, steps, results } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  /** @type {{ sizes: number[], steps: Step[], results: number[] }} */
+  const { sizes, steps, results } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
   let start = 4 + length;
   /** @param {number} count */
   const take = (count) => new Uint8Array(buffer.slice(start, (start += count)));
   const runs = steps.map((step) => OPS[step.op](step, ...(step.weights ?? []).map((weights) => unpack(weights, take))));
-  return (input) => {
-    if (input.length !== size) throw new Error(`a network takes ${size} numbers, not ${input.length}`);
+  return (...inputs) => {
+    const given = inputs.map((input) => input.length);
+    if (String(given) !== String(sizes)) throw new Error(`a network takes ${sizes} numbers, not ${given}`);
     /** @type {Values[]} */
-    const values = [Float32Array.from(input)];
+    const values = inputs.map((input) => Float32Array.from(input));
     runs.forEach((run, k) => values.push(run(...steps[k].from.map((value) => values[value]))));
     return results.map((value) => values[value]);
   };
 }
 
 /**
- * Return weights as numbers, row by row. There are rows of zeros at the end until their number is a multiple of four.
+ * Return weights as numbers, four rows at a time: their first column, their second, ... as `multiply` takes them. There
+ * are rows of zeros at the end until their number is a multiple of four. A single column stays as it is.
  * @param {Weights} weights
  * @param {(count: number) => Uint8Array} take
  */
@@ -65,12 +67,18 @@ function unpack({ shape: [rows, width], bits }, take) {
       out[k] = (((high[k] << low) | ((held >> count) & mask)) - middle) * scales[Math.floor(k / width)];
     }
   }
-  return out;
+  const panels = new Float32Array(out.length);
+  for (let k = 0; k < out.length; k++) {
+    const row = Math.floor(k / width);
+    const inside = row % 4;
+    panels[(row - inside) * width + 4 * (k - row * width) + inside] = out[k];
+  }
+  return panels;
 }
 
 /**
- * Multiply a, (rows, depth), by b, (depth, columns), into out. Blocks of four rows and two columns: eight sums stay in
- * registers, and what is loaded is used twice or four times. `rows` is a multiple of four.
+ * Multiply a, (rows, depth) as `unpack` returns it, by b, (depth, columns), into out. Blocks of four rows and two columns:
+ * eight sums stay in registers, what is loaded is used twice or four times, and one index walks through all four rows.
  * @param {Values} a
  * @param {Values} b
  * @param {Values} out
@@ -82,21 +90,21 @@ function multiply(a, b, out, depth, columns) {
   for (let i = 0; i < rows; i += 4) {
     let j = 0;
     for (; j + 1 < columns; j += 2) {
-      let p = i * depth, q = p + depth, r = q + depth, s = r + depth; // prettier-ignore
       let p0 = 0, p1 = 0, q0 = 0, q1 = 0, r0 = 0, r1 = 0, s0 = 0, s1 = 0; // prettier-ignore
-      for (let k = 0, at = j; k < depth; k++, at += columns) {
+      const end = (i + 4) * depth;
+      for (let k = i * depth, at = j; k < end; k += 4, at += columns) {
         const x = b[at];
         const y = b[at + 1];
-        let w = a[p++];
+        let w = a[k];
         p0 += w * x;
         p1 += w * y;
-        w = a[q++];
+        w = a[k + 1];
         q0 += w * x;
         q1 += w * y;
-        w = a[r++];
+        w = a[k + 2];
         r0 += w * x;
         r1 += w * y;
-        w = a[s++];
+        w = a[k + 3];
         s0 += w * x;
         s1 += w * y;
       }
@@ -111,14 +119,14 @@ function multiply(a, b, out, depth, columns) {
       out[at + 1] = s1;
     }
     if (j < columns) {
-      let p = i * depth, q = p + depth, r = q + depth, s = r + depth; // prettier-ignore
       let p0 = 0, q0 = 0, r0 = 0, s0 = 0; // prettier-ignore
-      for (let k = 0, at = j; k < depth; k++, at += columns) {
+      const end = (i + 4) * depth;
+      for (let k = i * depth, at = j; k < end; k += 4, at += columns) {
         const x = b[at];
-        p0 += a[p++] * x;
-        q0 += a[q++] * x;
-        r0 += a[r++] * x;
-        s0 += a[s++] * x;
+        p0 += a[k] * x;
+        q0 += a[k + 1] * x;
+        r0 += a[k + 2] * x;
+        s0 += a[k + 3] * x;
       }
       out[i * columns + j] = p0;
       out[(i + 1) * columns + j] = q0;
@@ -252,4 +260,6 @@ const OPS = {
   tanh: each(Math.tanh),
   sigmoid: each((x) => 1 / (1 + Math.exp(-x))),
   add: () => (x, y) => x.map((value, k) => value + y[k]),
+  oneHot: ({ shape: [count] }) => ([label]) => Float32Array.from({ length: count }, (_, k) => Number(k === label)),
+  join: () => (...parts) => Float32Array.from(parts.flatMap((part) => [...part])),
 };

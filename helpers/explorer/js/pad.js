@@ -2,6 +2,7 @@
 
 import { createBars } from "./bars.js";
 import { contextOf, create, createDigit, drawDigit, follow, largest, percent } from "./dom.js";
+import { createWriting } from "./writing.js";
 
 const PAD = 112; // pixels sent, across and down: four for one of the digit's
 
@@ -11,7 +12,8 @@ const PAD = 112; // pixels sent, across and down: four for one of the digit's
  * @param {AbortSignal} signal
  */
 export function createPad(model, el, signal) {
-  const pad = create("div", "lx-pad", el);
+  const many = model.get("shown") > 1;
+  const pad = create("div", many ? "lx-pad lx-hand" : "lx-pad", el);
   const paper = create("div", "lx-card", pad);
   const canvas = create("canvas", "lx-ink lx-paper", paper, {
     width: PAD,
@@ -26,14 +28,18 @@ export function createPad(model, el, signal) {
   const found = create("div", "lx-found", pad);
   const verdict = create("div", "lx-verdict", found, { "aria-live": "polite" });
   const showBars = createBars(model, found);
+  const label = create("label", "lx-line lx-name", found, { text: "encoded as a" });
+  const choice = create("select", "lx-field", label, { title: "What the encoder is told; change it if it was misread" });
+  for (let k = 0; k < 10; k++) create("option", "", choice, { text: k });
+  label.hidden = !many;
   const figure = (name, title) => {
     const box = create("figure", "lx-figure", found, { title });
-    const digit = createDigit("lx-thumbnail", box, name);
     create("figcaption", "lx-name", box, { text: name });
-    return digit;
+    return box;
   };
-  const prepared = figure("prepared", "Cropped, fitted into 20 x 20, centred by mass on 28 x 28");
-  const recon = figure("decoded", "What the decoder draws at its code");
+  const prepared = createDigit("lx-thumbnail", figure("prepared", "Cropped, fitted into 20 x 20, centred by mass on 28 x 28"), "prepared");
+  const decoded = many ? figure("in your hand", "What the decoder writes with its style") : figure("decoded", "What the decoder draws at its code");
+  const { draw: drawDecoded } = createWriting(model, "lx-thumbnail", decoded, many ? "in your hand" : "decoded", signal);
   const row = create("div", "lx-row", found);
   create("span", "lx-name", row, { text: "nearest training digits" });
   const neighbours = Array.from({ length: 6 }, (_, k) => createDigit("lx-thumbnail", row, `Nearest training digit ${k + 1}`));
@@ -42,6 +48,8 @@ export function createPad(model, el, signal) {
   Object.assign(context, { lineWidth: 9, lineCap: "round", lineJoin: "round" });
   /** @type {[number, number] | null} */
   let last = null;
+  /** @type {number | undefined} */
+  let told; // by hand, until the pad is cleared
 
   /** @returns {[number, number]} */
   const at = (event) => [(event.offsetX / canvas.clientWidth) * PAD, (event.offsetY / canvas.clientHeight) * PAD];
@@ -67,11 +75,12 @@ export function createPad(model, el, signal) {
   function submit() {
     hint.hidden = true;
     const rgba = context.getImageData(0, 0, PAD, PAD).data;
-    model.set("drawing", { side: PAD, pixels: Uint8Array.from({ length: PAD * PAD }, (_, k) => rgba[4 * k + 3]) });
+    model.set("drawing", { side: PAD, pixels: Uint8Array.from({ length: PAD * PAD }, (_, k) => rgba[4 * k + 3]), label: told });
   }
 
   function erase() {
     context.clearRect(0, 0, PAD, PAD);
+    told = undefined;
     submit();
     hint.hidden = false;
     model.set("drawn", null);
@@ -88,7 +97,8 @@ export function createPad(model, el, signal) {
     verdict.textContent = best < 0 ? "" : `Looks like a ${best}  \u00b7  ${percent(drawn.probs[best])}`;
     if (drawn.probs) showBars(drawn.probs);
     drawDigit(prepared, drawn.prepared);
-    drawDigit(recon, drawn.recon);
+    drawDecoded(drawn.recon);
+    choice.value = String(drawn.label);
     pad.dispatchEvent(new CustomEvent("lx-drawn", { bubbles: true, detail: drawn })); // for who embeds or measures
     neighbours.forEach((canvas, k) => {
       canvas.hidden = !drawn.neighbours[k];
@@ -102,6 +112,11 @@ export function createPad(model, el, signal) {
   for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => (last = null), { signal });
   canvas.addEventListener("keydown", (event) => ["Delete", "Backspace", "Escape"].includes(event.key) && erase(), { signal });
   clear.addEventListener("click", erase, { signal });
+  const tell = () => {
+    told = choice.selectedIndex;
+    submit();
+  };
+  choice.addEventListener("change", tell, { signal });
   follow(model, "change:drawn", show, signal);
   show();
 }

@@ -1,5 +1,6 @@
 // Without Python: a model with the few methods the views use, and nobody to ask. Only a saved page has this.
 
+import { createFilm } from "./film.js";
 import { default as widget } from "./index.js";
 import { localOf } from "./local.js";
 import { inflate } from "./net.js";
@@ -47,11 +48,12 @@ function decode(text) {
 }
 
 /**
- * Draw an explorer; return what removes it again. Raises an error where it was to decode and cannot.
+ * Draw an explorer, or a film; return what removes it again. Raises an error where it was to decode and cannot.
  * @param {HTMLElement} el
  * @param {import("./dom.js").Model} model
  */
 export async function start(el, model) {
+  if (model.get("parts").includes("film")) return createFilm(model, el);
   const { problem } = await localOf(model);
   if (problem) throw new Error(problem);
   const ends = [await widget.initialize({ model }), await widget.render({ model, el })];

@@ -1,6 +1,6 @@
 // The way from pin to pin, as a film strip. Drawn by the page at once, and again when the kernel has decoded it.
 
-import { PIXELS, clamp, create, createDigit, drawDigit, follow } from "./dom.js";
+import { PIXELS, clamp, create, createDigit, drawDigit, follow, inSlices } from "./dom.js";
 
 const FRAMES = 15;
 
@@ -32,7 +32,9 @@ export function createStrip(model, el, signal, local) {
   const strip = create("div", "lx-strip", el);
   const hint = create("span", "lx-hint", strip);
   const clear = create("button", "lx-switch lx-clear", strip, { type: "button", text: "clear pins" });
-  const film = createDigit("lx-film", strip, "The way from pin to pin", FRAMES);
+  const rows = model.get("shown");
+  const film = createDigit("lx-film", strip, "The way from pin to pin", FRAMES, rows);
+  let stop = () => {};
   /** @type {import("./dom.js").Place[]} */
   let path = [];
 
@@ -42,17 +44,23 @@ export function createStrip(model, el, signal, local) {
     hint.textContent = film.hidden ? "Click to pin a place; two pins make a film strip." : "The way from pin to pin";
     clear.hidden = !pins.length;
     path = film.hidden ? [] : alongPath(pins, FRAMES);
-    path.forEach((xy, k) => {
-      const pixels = local.picture(xy);
-      if (pixels) drawDigit(film, pixels, k);
-    });
+    stop();
+    const draw = (n) => {
+      const [k, row] = [n % FRAMES, Math.floor(n / FRAMES)];
+      const pixels = local.picture(path[k], row);
+      if (pixels) drawDigit(film, pixels, k, row);
+    };
+    stop = inSlices(path.length * rows, draw, signal);
     if (path.length) model.set("path", path);
   }
 
   function showExact() {
     const { places, pixels } = model.get("strip");
     if (String(places) !== String(path)) return; // the pins have moved on
-    path.forEach((_, k) => drawDigit(film, pixels.subarray(k * PIXELS, (k + 1) * PIXELS), k));
+    stop();
+    for (let n = 0; n < FRAMES * rows; n++) {
+      drawDigit(film, pixels.subarray(n * PIXELS, (n + 1) * PIXELS), Math.floor(n / rows), n % rows); // as they come
+    }
   }
 
   // The strip is a handle too: along it, the ring walks the path.

@@ -1,6 +1,6 @@
 // What a place looks like, blended from the four nearest tiles of the plane that came with the widget.
 
-import { PIXELS, bytes, clamp } from "./dom.js";
+import { PIXELS, bytes, clamp, reads } from "./dom.js";
 
 /**
  * What is on screen: found here at once, and by the kernel when it has answered.
@@ -13,7 +13,7 @@ import { PIXELS, bytes, clamp } from "./dom.js";
  * @property {number} [took] in ms, if computed in the page
  * @property {string} [note] what else there is to say
  * @property {number} asked in ms, when the pointer was there
- * @property {ArrayLike<number> | null} pixels 784 grey levels, null where nothing here can draw
+ * @property {ArrayLike<number> | null} pixels 784 grey levels an image, null where nothing here can draw
  * @property {number[] | null} probs
  * @property {number | null} prior in nats
  * @property {boolean} off is the place off the data?
@@ -27,6 +27,7 @@ import { PIXELS, bytes, clamp } from "./dom.js";
  */
 export function createPreview(model) {
   const side = model.get("tiles");
+  const SIZE = PIXELS * model.get("shown"); // of a place's images
   const atlas = bytes(model.get("atlas"), Uint8Array);
   const facts = bytes(model.get("facts"), Float32Array);
   const neighbours = bytes(model.get("neighbours"), Uint8Array);
@@ -65,7 +66,7 @@ export function createPreview(model) {
   }
 
   // Clamped arrays round, others cut off.
-  const pixels = (here) => (atlas.length ? blend(atlas, PIXELS, PIXELS, here, new Uint8ClampedArray(PIXELS)) : null);
+  const pixels = (here) => (atlas.length ? blend(atlas, SIZE, SIZE, here, new Uint8ClampedArray(SIZE)) : null);
 
   function of(xy) {
     const [left, right, bottom, top] = model.get("bounds");
@@ -74,7 +75,7 @@ export function createPreview(model) {
 
   return {
     probabilities: (u, v) => probabilities(around(u, v)),
-    picture: (xy) => pixels(of(xy)),
+    picture: (xy, which = 0) => pixels(of(xy))?.subarray(which * PIXELS, (which + 1) * PIXELS) ?? null,
 
     /** What the views draw, as from an answer of the kernel. */
     at(xy) {
@@ -86,7 +87,7 @@ export function createPreview(model) {
         note: "preview",
         asked: performance.now(),
         pixels: pixels(here),
-        probs: model.get("classes") ? probabilities(here) : null,
+        probs: reads(model) ? probabilities(here) : null,
         prior: model.get("prior") ? prior : null,
         off: off > 0.5,
         neighbour: atlas.length ? neighbours.subarray(here.nearest * PIXELS, (here.nearest + 1) * PIXELS) : null,

@@ -1,7 +1,8 @@
 // The read-out: what the model draws at this place, large, and what the classifier makes of it.
 
 import { createBars } from "./bars.js";
-import { bits, create, createDigit, drawDigit, follow, largest, percent, signed } from "./dom.js";
+import { bits, create, createDigit, drawDigit, follow, largest, percent, reads, signed } from "./dom.js";
+import { createField, createWriting } from "./writing.js";
 
 /**
  * @param {import("./dom.js").Model} model
@@ -9,9 +10,10 @@ import { bits, create, createDigit, drawDigit, follow, largest, percent, signed 
  * @param {AbortSignal} signal
  */
 export function createReadout(model, el, signal) {
-  const readout = create("div", "lx-readout", el);
+  const many = model.get("shown") > 1;
+  const readout = create("div", many ? "lx-readout lx-many" : "lx-readout", el);
   const card = create("div", "lx-card", readout);
-  const digit = createDigit("lx-large", card, "Decoded digit");
+  const { canvas: digit, draw } = createWriting(model, "lx-large", card, many ? "in the hand of this place" : "Decoded digit", signal);
   const badge = create("span", "lx-badge", card, { text: "waiting" });
   const off = create("span", "lx-badge lx-warning", card, { text: "off the data" });
   const line = (name, title, shown = true) => {
@@ -20,11 +22,12 @@ export function createReadout(model, el, signal) {
     create("span", "lx-name", row, { text: name });
     return create("span", "lx-value", row);
   };
+  if (many) createField(model, readout, signal);
   const z = line(model.get("plane"), "Where the ring is");
-  const verdict = line("classifier", "The class it finds most probable", model.get("classes"));
-  const showBars = createBars(model, readout);
+  const verdict = line("classifier", "The class it finds most probable", reads(model));
+  const showBars = reads(model) ? createBars(model, readout) : () => {};
   const doubt = "Of these probabilities: 0 when the classifier is sure, 3.32 when it has no idea";
-  const entropy = line("entropy", doubt, model.get("classes"));
+  const entropy = line("entropy", doubt, reads(model));
   const prior = line("log prior density", "Of the code under N(0, I)", model.get("prior"));
   const neighbour = createDigit("lx-thumbnail", line("nearest training digit", "The real image whose code is nearest"), "Nearest training digit");
   const speech = create("div", "lx-speech", readout, { "aria-live": "polite" });
@@ -65,7 +68,7 @@ export function createReadout(model, el, signal) {
     const frame = model.get("frame");
     if (!frame) return;
     if (frame.pixels) {
-      drawDigit(digit, frame.pixels);
+      draw(frame.pixels);
       if (frame.neighbour) drawDigit(neighbour, frame.neighbour);
       if (frame.probs) showProbabilities(frame.probs);
       prior.textContent = frame.prior === null ? "" : `${signed(frame.prior)} nats`;

@@ -92,6 +92,15 @@ def data():
     return "MNIST verified: " + ", ".join(f"{len(v):,} {k}" for k, v in load_mnist()._asdict().items())
 
 
+def clothes():
+    from helpers.data import FASHION, load_dataset, missing_files
+
+    if missing_files(FASHION):
+        raise Absent(f"{FASHION.name} is not here: 09 downloads it, or `apt install {FASHION.package}`")
+    load_dataset(FASHION)
+    return f"{FASHION.name} verified"
+
+
 def weights():
     from helpers import checkpoints, models
 
@@ -115,7 +124,7 @@ def explorer():
 
 def main():
     failed = 0
-    for fact in (python, packages, torch, device, convolution, data, weights, explorer):
+    for fact in (python, packages, torch, device, convolution, data, clothes, weights, explorer):
         try:
             mark, text = "[OK]", fact()
         except Absent as absence:

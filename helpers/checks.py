@@ -37,9 +37,6 @@ def check_classes(name: str, y: Tensor, classes: int = 10) -> None:
         raise ValueError(f"{name} must be from 0 to {classes - 1}, got values from {low} to {high}")
 
 
-check_digits = check_classes  # as the explorer calls it
-
-
 def check_device(model: nn.Module, **others: Tensor | nn.Module) -> None:
     """Raise ValueError unless all others, tensors or networks, are on the device of the model's weights."""
     device = _device_of(model)

@@ -22,6 +22,7 @@ BELOW = {
     "latent": ("checks", "models"),
     "guidance": ("checks", "models"),
     "flow": ("checks", "data", "models", "recipes"),
+    "writing": ("checks", "models"),
     "metrics": ("checks", "models"),
     "plots": ("checks",),
     "schematics": ("plots",),

@@ -32,7 +32,7 @@ other = explorer.z
 
 
 def test_only_what_leads_to_a_name_is_kept_in_its_order():
-    kept = live.leading_to("explorer", live.ast.parse(SOURCE).body).splitlines()
+    kept = live.leading_to({"explorer"}, live.ast.parse(SOURCE).body).splitlines()
     for there in ("import a, b as c", "from d import e", "    weights[x] = model", "helper = c.help", "model.eval()"):
         assert there in kept
     assert kept[-1] == "explorer.z, plot.size = ((1, 2), 3)"
@@ -58,19 +58,22 @@ def test_what_is_shown_or_saved_is_found_with_the_cells_that_show_it():
 
 WIDGET = """
 class LatentExplorer:
-    parts, encoder = [], b"1"
-    def save_html(self, path): open(path, "w").write(repr(self.encoder))
-    def _repr_mimebundle_(self): return {}, {}
+    def __init__(self): self.z = 0
+    def save_html(self, path): open(path, "w").write(str(self.z))
+def save_film(path, way): open(path, "w").write(way)
 """
 
 
-def test_a_page_is_made_without_a_pad_where_the_notebook_shows_none(tmp_path):
-    book = new_notebook(cells=[new_code_cell(WIDGET), new_code_cell("1 / 0"), shows("e = LatentExplorer()\ne")])
+def test_a_page_is_saved_as_the_notebook_shows_it_without_the_rest(tmp_path):
+    book = new_notebook(
+        cells=[new_code_cell(WIDGET), new_code_cell("1 / 0"), shows("e = LatentExplorer()\ne.z = 1\ne")]
+    )
+    book.cells.append(new_code_cell('e.z = 2\ne.save_html("elsewhere")\nsave_film("elsewhere", "way" + str(e.z))'))
     assert live.save(book, "e", tmp_path, tmp_path / "page.html") == [2]
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["b''"]
-    book.cells.append(shows("Pad(e)", "Pad(LatentExplorer(VAE, 10 images))"))
-    assert live.save(book, "e", tmp_path, tmp_path / "page.html") == [2, 3]
-    assert (tmp_path / "page.html").read_text() == "b'1'"
+    assert (tmp_path / "page.html").read_text() == "1"
+    assert live.save(book, "save_film", tmp_path, tmp_path / "page.html") == [3]
+    assert (tmp_path / "page.html").read_text() == "way2"
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
 
 
 def test_what_fails_is_told(tmp_path):

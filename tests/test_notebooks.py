@@ -1,8 +1,11 @@
 """The notebooks as files: executed, portable, readable. Whether they run is tested by nbval."""
 
 import ast
+import dis
 import re
+from collections import Counter
 from pathlib import Path
+from types import CodeType
 
 import nbformat
 import pytest
@@ -118,6 +121,33 @@ def test_shows_nothing_of_the_machine_it_ran_on(notebook):
         for output in cell.outputs:
             for text in texts(output):
                 assert not PRIVATE.search(text), f"{PRIVATE.search(text)[0]} in the output of: {cell.source}"
+
+
+def names_of(cell):
+    """Return the names that a cell binds, and those that it takes from other cells; a function takes all it reads."""
+    code = compile(python(cell), "cell", "exec")
+    bound, taken = set(), set()
+
+    def walk(code, at_once):
+        for step in dis.get_instructions(code):
+            if isinstance(step.argval, CodeType):  # a comprehension runs where it stands, a function maybe later
+                name = step.argval.co_name
+                walk(step.argval, at_once and name.startswith("<") and name != "<lambda>")
+            elif at_once and step.opname == "STORE_NAME":
+                bound.add(step.argval)
+            elif step.opname in ("LOAD_NAME", "LOAD_GLOBAL") and not (at_once and step.argval in bound):
+                taken.add(step.argval)
+
+    walk(code, at_once=True)
+    return bound, taken
+
+
+def test_a_name_that_cells_share_means_one_thing(notebook):
+    """Then, after a full run, any cell can be run again: what it takes from others is still what it was."""
+    names = [names_of(cell) for cell in code_cells(notebook)]
+    times_bound = Counter(name for bound, _ in names for name in bound)
+    twice = {name for _, taken in names for name in taken if times_bound[name] > 1}
+    assert not twice
 
 
 def test_keeps_its_cells_short(notebook):

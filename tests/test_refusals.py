@@ -16,6 +16,7 @@ from helpers import data
 from helpers.checkpoints import load, load_or_train, read_recipe, save
 from helpers.cifar import load_cifar10, read_cifar10
 from helpers.data import MNIST, Posteriors, Split, dataset_path, load_dataset, load_mnist, mnist_path, to_images
+from helpers.explorer.film import save_film
 from helpers.explorer.space import LatentSpace, prepare
 from helpers.flow import Flow, flow_matching, posteriors, transport
 from helpers.guidance import as_probabilities, guide
@@ -38,12 +39,13 @@ from helpers.metrics import (
     two_sample_accuracy,
     umap_plane,
 )
-from helpers.models import CAE, CNN, VAE
+from helpers.models import CAE, CNN, VAE, ConditionalVAE
 from helpers.pictures import read_folder, read_pair
 from helpers.plots import place_labels, show_history, show_images, show_latent, show_sheet
 from helpers.recipes import describe
 from helpers.schematics import show_schematic
 from helpers.training import evaluate, fit, pick_device, random_shift
+from helpers.writing import decode_digits, measure_hand, set_line, write
 
 torch.manual_seed(0)
 vae, cae, cnn = VAE(latent_dim=3, encoder=(8,), decoder=(8,)), CAE(3), CNN(channels=(2, 2), hidden=4)
@@ -52,6 +54,7 @@ x, y, z = torch.rand(6, 1, 28, 28), torch.arange(6), torch.randn(6, 3)
 two = z[:, :2]
 flow, pair = Flow(3, width=8, blocks=1), torch.randn(6, 2, 3)
 split, empty = Split(x, y), Split(x[:0], y[:0])
+hands = ConditionalVAE(3, channels=(2, 2, 2), hidden=4)
 nan, inf = math.nan, math.inf
 
 # What every function that takes images, or codes, must refuse; the function is given the bad argument.
@@ -122,6 +125,35 @@ REFUSED = [
     (partial(guide, vae, cnn, 3, z, lr=nan), "lr > 0 .* nan and"),
     (partial(guide, vae, cnn, 3, z, prior_weight=-1.0), "prior_weight >= 0, .* and -1.0"),
     (partial(guide, vae, cnn, 3, z, prior_weight=nan), "prior_weight >= 0, .* and nan"),
+    *((partial(decode_digits, hands, bad, y), f"z .*{says}") for says, bad in CODES.items()),
+    *((partial(decode_digits, hands, z[: len(bad)], bad), f"y {says}") for says, bad in CLASSES.items() if len(bad)),
+    (partial(decode_digits, hands, z, y[:5]), "y must name a digit for each of 6 styles, got 5"),
+    (partial(write, hands, 1.5, z[0]), "number must be a whole number or a text of digits, got 1.5"),
+    (partial(write, hands, -7, z[0]), "number must be digits from 0 to 9 and blanks, got '-' in -7"),
+    (partial(write, hands, "", z[0]), "number must hold a digit, got ''"),
+    (partial(write, hands, "7" * 65, z[0]), "number must have at most 64 digits, got 65"),
+    (partial(write, hands, 7, None), r"style must be a tensor of shape \(3,\), got None"),
+    (partial(write, hands, 7, z), r"style must be a tensor of shape \(3,\), got \(6, 3\)"),
+    (partial(write, hands, 7, z[0] * nan), "style must be finite, got nan"),
+    (partial(write, hands, 7, z[0], jitter=-1.0), "jitter must be finite and at least 0, got -1.0"),
+    *(
+        (partial(set_line, bad, [1] * len(bad)), f"digits .*{says}")
+        for says, bad in IMAGES.items()
+        if bad.device == x.device
+    ),
+    (partial(set_line, x, [1] * 5), "gaps must be at least 1 before each of 6 digits, got"),
+    (partial(set_line, x * 0, [1] * 6), r"digits must have ink, got none in \[0, 1"),
+    *((partial(measure_hand, bad), f"images .*{says}") for says, bad in IMAGES.items() if bad.device == x.device),
+    (partial(measure_hand, x * 0), "images must have ink, got 6 without"),
+    (
+        partial(save_film, "film.html", z, y, vae),
+        r"way must be \(steps \+ 1, n, latent_dim\) and y \(n,\), got \(6, 3\)",
+    ),
+    (partial(save_film, "film.html", z[None].expand(2, -1, -1) * nan, y, vae), "way must be finite, got nan"),
+    (
+        partial(save_film, "film.html", z[None].expand(2, -1, -1), y * 0, vae),
+        "y must hold three kinds of digits or more",
+    ),
     *((partial(transport, flow, bad), f"noise .*{says}") for says, bad in CODES.items()),
     *((partial(transport, flow, z[: len(bad)], bad), f"y {says}") for says, bad in CLASSES.items() if len(bad)),
     (partial(transport, flow, z, y[:5]), "y must name a class for each of 6 rows of noise, got 5"),
@@ -292,14 +324,8 @@ def test_a_device_that_is_not_there_is_named(monkeypatch, name):
 # Nothing a caller could get wrong, what checks for others, or inner functions that the callers above have checked.
 FREE = {
     *("checkpoints.models_dir", "checks.check_codes"),
-    *(
-        "checks.check_device",
-        "checks.check_classes",
-        "checks.check_digits",
-        "checks.check_images",
-        "data.find_folder",
-        "data.missing_files",
-    ),
+    *("checks.check_classes", "checks.check_device", "checks.check_images"),
+    *("data.find_folder", "data.missing_files"),
     *("flow.euler", "flow.midpoint", "guidance.objective", "losses.accuracy", "losses.kl", "losses.negative_elbo"),
     *("losses.conditional_elbo", "losses.conditional_kl"),
     *("losses.reconstruction", "losses.weighted_elbo", "metrics.grid", "metrics.log_pixels", "recipes.fingerprint"),
@@ -307,6 +333,12 @@ FREE = {
     *("plots.show_source", "plots.style", "recipes.describe_network", "recipes.differences"),
     *("training.autocast", "training.pick_device", "training.seed_everything"),
     *("explorer.atlas.chart", "explorer.cells.close_on_rerun", "explorer.cells.forget", "explorer.projections.project"),
+    *(
+        "explorer.film.best_sides",
+        "explorer.projections.spread",
+        "explorer.protocol.is_number",
+        "explorer.static.document",
+    ),
     *("explorer.protocol.answer", "explorer.space.distances", "explorer.space.ellipse", "explorer.space.one_thread"),
     *("explorer.space.to_host", "explorer.space.to_pixels", "explorer.static.link", "explorer.static.page"),
     *("explorer.static.script", "explorer.static.still", "explorer.static.style"),

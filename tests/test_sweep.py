@@ -18,8 +18,8 @@ from torch import nn
 
 from helpers.checkpoints import CheckpointError, load_or_train, save
 from helpers.data import Split, Splits, load_mnist
-from helpers.losses import accuracy, cross_entropy, squared_error
-from helpers.models import CAE, CNN, VAE
+from helpers.losses import accuracy, conditional_elbo, conditional_kl, cross_entropy, squared_error
+from helpers.models import CAE, CNN, VAE, ConditionalVAE, Judge
 from helpers.training import random_shift
 
 TOOLS = str(Path(__file__).parents[1] / "tools")
@@ -113,6 +113,37 @@ def test_a_model_that_encodes_and_decodes_is_scored_and_no_other(tiny, monkeypat
     assert isinstance(model, CAE) and mnist is tiny and isinstance(classifier, CNN)
     assert "neighbours" not in sweep.train_again("tiny")
     assert "neighbours" not in sweep.train_again("squeeze", epochs=2)  # a changed one is compared by its loss
+
+
+@pytest.fixture
+def conditional(tiny):
+    model = ConditionalVAE(2, channels=(2, 2, 2), hidden=8)
+    loss, metrics = partial(conditional_elbo, beta=1.0), (conditional_kl,)
+    load_or_train("styles", model, loss, tiny.train, tiny.valid, epochs=2, lr=1e-3, metrics=metrics)
+    save("judge", Judge(channels=(2, 2, 2)), {})
+
+
+def test_a_conditional_model_is_scored_by_its_styles(conditional):
+    row = sweep.train_again("styles", seed=1)
+    assert all(0 <= row[key] <= 1 for key in ("neighbours", "asked")) and -1 <= row["slant"] <= 1
+    assert "neighbours" not in sweep.train_again("styles", epochs=1)
+
+
+def test_the_weight_of_the_kl_grows_in_training_and_is_whole_in_evaluation(conditional):
+    plain, grown = sweep.train_again("styles", seed=1), sweep.train_again("styles", seed=1, anneal=4)
+    assert grown["anneal"] == 4 and grown["history"]["valid_loss"] != plain["history"]["valid_loss"]
+    seen = []
+
+    def loss(model, x, y, beta=1.0):
+        seen.append(beta)
+
+    growing, model = sweep.annealed(loss, 4), nn.Identity()
+    for _ in range(6):
+        growing(model, None, None)
+    assert seen == [0, 0.25, 0.5, 0.75, 1, 1]
+    growing = sweep.annealed(loss, 4)
+    growing(model.eval(), None, None)
+    assert seen[-1] == 1
 
 
 def test_a_function_that_no_module_holds_and_weights_that_are_not_there_are_named():

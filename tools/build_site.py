@@ -8,6 +8,7 @@ pages link to their notebooks in the repository too: only there it is known wher
 
 import base64
 import io
+import json
 import os
 import re
 import shutil
@@ -29,10 +30,14 @@ SITE, SOURCE = ROOT / "build" / "site", ROOT / "build" / "site-source"
 PAGES, TAKE_AWAY = SOURCE / "_static" / "explorers", SOURCE / "_static" / "notebooks"
 ANCHOR = re.compile(r'^<a id="(.+?)"></a>', re.MULTILINE)  # as code hosts want it; Sphinx has its own
 QUESTION = re.compile(r"## .+\n\n\*\S.*?\S\*(?=\s|$)", re.DOTALL)  # of an exercise, before its solution
-LIVE = (
-    '<div class="explorer {kind}"><iframe id="live-{name}" src="{src}" loading="lazy" '
-    'title="Explorer: a plane of digits, and the digit under the pointer"></iframe></div>'
-)
+LIVE = '<div class="explorer"><iframe id="live-{name}" src="{src}" loading="lazy" title="{title}"></iframe></div>'
+PACKED = re.compile(r'(?<=<script type="application/json" id="packed">)(.+?)(?=</script>)', re.DOTALL)
+LARGE = 100_000  # letters, from which on a part of an explorer gets a file of its own
+JOIN = """{
+const element = document.getElementById("packed"), packed = JSON.parse(element.textContent);
+for (const group of Object.values(packed)) for (const name in group) group[name] = shared[group[name]] ?? group[name];
+element.textContent = JSON.stringify(packed);
+}"""
 ABOVE = '<p class="explorer-above">It is part of <a href="#live-{name}">the live explorer above</a>.</p>'
 COVER = 640  # pixels, the width of a chapter's picture on the front page
 
@@ -86,13 +91,31 @@ def save_explorers(path, notebook):
         try:
             numbers = live.save(notebook, name, path.parent, page)
         except RuntimeError as error:
-            print(f"WARNING: {name_of(path)} keeps its still picture: {error}", file=sys.stderr)
+            print(f"{name_of(path)} keeps its still picture: {error}", file=sys.stderr)
             continue
-        content = page.read_bytes()
-        page = page.rename(PAGES / f"{sha256(content).hexdigest()[:12]}.html")  # so that equal ones are one file
-        kind = "with-pad" if re.search(rb'"parts": \[[^]]*"pad"', content) else ""
-        found[name] = LIVE.format(kind=kind, name=name, src=page.relative_to(SOURCE).as_posix()), numbers
+        title = re.search("<title>(.+?)</title>", share(page))[1]
+        src = page.relative_to(SOURCE).as_posix()
+        found[name] = LIVE.format(name=name, src=src, title=f"{title}, live"), numbers
     return found
+
+
+def share(page):
+    """Move what several explorers may hold, such as the networks, into files beside them; return the page's text."""
+    start, packed, end = PACKED.split(page.read_text("utf-8"))
+    parts, files = json.loads(packed), []
+    for group in parts.values():
+        for name, content in group.items():
+            if len(content) > LARGE:
+                group[name] = digest = sha256(content.encode()).hexdigest()[:12]
+                files.append(f"{digest}.js")
+                (PAGES / files[-1]).write_text(f'(globalThis.shared ??= {{}})["{digest}"] = "{content}";\n', "utf-8")
+    scripts = "".join(f'<script src="{file}"></script>\n' for file in files) + (
+        f"<script>{JOIN}</script>" if files else ""
+    )
+    start = start.replace("script-src 'unsafe-inline'", "script-src 'unsafe-inline' 'self' file:", 1)
+    text = start + json.dumps(parts) + end.replace("</script>", f"</script>\n{scripts}", 1)
+    page.write_text(text, "utf-8")
+    return text
 
 
 def place(path, notebook, explorers):

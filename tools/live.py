@@ -15,12 +15,7 @@ from PIL import Image
 
 SHOWN = re.compile(r"\bLatentExplorer\(")  # in the text of an output: an explorer, or a panel of one
 LIKE = 4  # grey levels that a picture may differ on average from the committed one: other processors round otherwise
-SAVE = """
-if not {pad}:
-    {name}.encoder = b""
-{name}.save_html({page!r})
-open({page!r} + ".png", "wb").write({name}._repr_mimebundle_()[0].get("image/png", b""))
-"""
+PICTURE = 'open({path!r}, "wb").write({name}._repr_mimebundle_()[0].get("image/png", b""))'
 
 
 def explorers(notebook):
@@ -42,41 +37,43 @@ def explorers(notebook):
 def save(notebook, name, folder, page):
     """Write what a notebook calls `name`, as it first shows it, to the HTML file `page`; return the cells that show it.
 
-    Only the statements that lead to it are run, in `folder`, and nothing is trained. It has a pad where the notebook
-    has one. Raises RuntimeError when they fail, or make something else than the picture in the notebook.
+    Only the statements that lead to it are run, in `folder`, and nothing is trained. Raises RuntimeError when they
+    fail, or make something else than the picture in the notebook.
     """
     numbers = explorers(notebook)[name]
     *before, first = [cell for cell in notebook.cells[: numbers[0] + 1] if cell.cell_type == "code"]
     body = parsed(first)
     end = next((k for k, statement in enumerate(body) if name in saves(statement)), len(body) - 1)
-    source = leading_to(name, [*chain.from_iterable(map(parsed, before)), *body[:end]])
-    pad = not SHOWN.search(text(first)) or any("Pad(" in text(notebook.cells[number]) for number in numbers)
-    source += SAVE.format(name=name, page=str(page), pad=pad)
+    call = saves(body[end]).get(name) or ast.parse(f"{name}.save_html(None)", mode="eval").body
+    call.args[0] = ast.Constant(str(page))
+    picture = page.with_suffix(".png")
+    pictures = [output.data["image/png"] for output in first.outputs if SHOWN.search(text(first)) and has_png(output)]
+    source = leading_to(names(call)[1], [*chain.from_iterable(map(parsed, before)), *body[:end]])
+    source += f"\n{ast.unparse(call)}\n" + (PICTURE.format(name=name, path=str(picture)) if pictures else "")
     environment = os.environ | {"RETRAIN": "0"}
     done = subprocess.run([sys.executable, "-c", source], cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{name} cannot be made again: {done.stderr.strip()[-500:]}")
-    beside = page.with_name(f"{page.name}.png")
-    pictures = [output.data["image/png"] for output in first.outputs if "image/png" in output.get("data", {})]
-    away = difference(beside.read_bytes(), b64decode(pictures[-1])) if pictures else 0
-    beside.unlink()
-    if away > LIKE:
-        raise RuntimeError(f"{name} is not what the notebook shows: {away:.1f} grey levels away on average")
+    if pictures:
+        away = difference(picture.read_bytes(), b64decode(pictures[-1]))
+        picture.unlink()
+        if away > LIKE:
+            raise RuntimeError(f"{name} is not what the notebook shows: {away:.1f} grey levels away on average")
     return numbers
 
 
-def leading_to(name, statements):
-    """Return the source of the statements that lead to a name: those that set it, or what they use, or a part of it.
+def leading_to(wanted, statements):
+    """Return the source of the statements that lead to names: those that set them, or what they use, or parts of them.
 
     A call that changes what it is given is not seen. The notebook's picture tells whether that mattered.
     """
-    late, found = set(), {name}
+    late, found = set(), set(wanted)
     while not found <= late:  # a function finds its names when it is called: they may be set after it
         late |= found
         wanted, kept, found = set(late), [], set()
         for statement in reversed(statements):
             sets, uses, later, changes = names(statement)
-            if wanted & (sets | changes):
+            if wanted & sets or (wanted & changes and not saves(statement)):
                 kept.append(ast.unparse(statement))
                 if not isinstance(statement, ast.For | ast.While | ast.If | ast.Try):  # these may leave it as it was
                     wanted -= sets - uses
@@ -108,9 +105,11 @@ def root(node):
 
 
 def saves(statement):
-    """Return the names of what a statement saves as a page."""
-    calls = [node.func for node in ast.walk(statement) if isinstance(node, ast.Call)]
-    return [root(call) for call in calls if isinstance(call, ast.Attribute) and call.attr == "save_html"]
+    """Return what a statement saves as a page, {name: the call}: what has `save_html`, or "save_film"."""
+    calls = [node for node in ast.walk(statement) if isinstance(node, ast.Call)]
+    found = {root(call.func): call for call in calls if getattr(call.func, "attr", "") == "save_html"}
+    films = [call for call in calls if getattr(call.func, "id", "") == "save_film"]
+    return found | ({"save_film": films[0]} if films else {})
 
 
 def parsed(cell):
@@ -120,6 +119,10 @@ def parsed(cell):
 def text(cell):
     """Return the representations of what a cell shows."""
     return "\n".join(output.get("data", {}).get("text/plain", "") for output in cell.outputs)
+
+
+def has_png(output):
+    return "image/png" in output.get("data", {})
 
 
 def difference(one, other):

@@ -7,6 +7,7 @@ instead. Each run goes by the recipe in the model's checkpoint, so there is no s
 
 import argparse
 import inspect
+import itertools
 import json
 import multiprocessing
 import os
@@ -19,6 +20,7 @@ from unittest.mock import patch
 
 import joblib
 import torch
+from scipy.stats import spearmanr
 from sklearn.cluster import HDBSCAN
 from torch.optim import lr_scheduler
 from tqdm.auto import tqdm
@@ -32,12 +34,14 @@ from helpers.metrics import (
     fit_mixture,
     frechet_distance,
     knn_accuracy,
+    predict,
     sample_mixture,
     score_clusters,
     umap_plane,
 )
 from helpers.recipes import describe
 from helpers.training import evaluate, fit, pick_device, seed_everything
+from helpers.writing import decode_digits, measure_hand
 
 # Beside the shipped weights, wherever MODELS_DIR points: these rows take hours, and a notebook only reads them.
 TABLE = Path(__file__).resolve().parents[1] / "models" / "repeats.json"
@@ -62,6 +66,9 @@ RUNS = [
         )
         for seed in (0, 1, 2)
     ),
+    # the weight of the KL of a conditional VAE, and whether it helps to let it grow over the first of four epochs
+    *({"name": f"conditional_beta{beta}", "seed": seed} for beta in ("01", "1", "4") for seed in (0, 1, 2)),
+    *({"name": "conditional_beta1", "seed": seed, "anneal": 430} for seed in (0, 1, 2)),
 ]
 
 SMALLEST = 0.06  # the smallest cluster, as a share of all codes: a digit has about a tenth
@@ -70,7 +77,8 @@ SMALLEST = 0.06  # the smallest cluster, as a share of all codes: a digit has ab
 def train_again(name, seed=0, **changes):
     """Fit the model stored as NAME.pt once more by its own recipe, from `seed`, with `changes` to config or settings.
 
-    Its own seed without changes is the stored model itself. `schedule="constant"` keeps the learning rate at `lr`.
+    Its own seed without changes is the stored model itself. `schedule="constant"` keeps the learning rate at `lr`,
+    `anneal=n` lets the weight of the KL grow over the first n batches.
     Returns one row: name, seed, the changes, test_NAME for the loss and each metric, without changes also the `scores`
     of a model that encodes and decodes, the number of parameters, the seconds spent in training and the whole history.
     """
@@ -89,17 +97,20 @@ def train_again(name, seed=0, **changes):
     if not changes and seed == settings["seed"]:
         model, history = load(name, network, mnist.train.x.device)  # the stored model is this very run
     else:
-        constant = settings.pop("schedule", None) == "constant"
+        constant, batches = settings.pop("schedule", None) == "constant", settings.pop("anneal", None)
+        trained = annealed(loss, batches) if batches else loss
         seed_everything(seed)
         model = network(**config)
         with constant_rate() if constant else nullcontext():
-            history = fit(model, loss, mnist.train, mnist.valid, **settings | {"seed": seed})
+            history = fit(model, trained, mnist.train, mnist.valid, **settings | {"seed": seed})
     metrics = {"loss": loss} | {metric.__name__: metric for metric in settings["metrics"]}
     scored = {}
     if not changes and hasattr(model, "encode") and hasattr(model, "decode"):
-        classifier, _ = load("cnn_classifier", models.CNN, mnist.test.x.device)
+        conditional = isinstance(model, models.ConditionalVAE)
+        reader = ("judge", models.Judge) if conditional else ("cnn_classifier", models.CNN)
+        classifier, _ = load(*reader, mnist.test.x.device)
         with joblib.parallel_config(backend="sequential"):  # this process is one part of a sweep already
-            scored = scores(model, mnist, classifier)
+            scored = (conditional_scores if conditional else scores)(model, mnist, classifier)
     return {
         "name": name,
         "seed": seed,
@@ -116,6 +127,16 @@ def constant_rate():
     """Let `fit` train without its schedule for as long as the returned context lasts: a cycle without a hill."""
     flat = partial(lr_scheduler.OneCycleLR, div_factor=1.0, final_div_factor=1.0)
     return patch.object(lr_scheduler, "OneCycleLR", flat)
+
+
+def annealed(loss, batches):
+    """Return a loss of a conditional VAE whose `beta` grows from 0 to 1 over the first batches of training."""
+    done = itertools.count()
+
+    def growing(model, x, y):
+        return loss(model, x, y, beta=min(1.0, next(done) / batches)) if model.training else loss(model, x, y)
+
+    return growing
 
 
 def rebuild(description):
@@ -159,6 +180,30 @@ def scores(model, mnist, classifier, seed=0):
         "ari": clusters["ari"],
         "noise": clusters["noise"],
         "frechet": frechet_distance(features(classifier, drawn), reference),
+    }
+
+
+@torch.inference_mode()
+def conditional_scores(model, mnist, judge, seed=0):
+    """Return what can be compared between conditional VAEs, measured on the test images.
+
+    - `neighbours`: share of test codes whose digit wins the vote of the 10 nearest of all training codes; with style
+      apart from the digit it is a tenth.
+    - `slant`: rank correlation between the slants of test digits and of the next digit (0 after 9) in their style.
+    - `asked`: share of draws from the prior, as many as test images, that `judge` reads as asked.
+    """
+    train, _, test = mnist
+    train_codes, test_codes = (
+        torch.cat([model.encode(x, y)[0] for x, y in split.batches(1000)]) for split in (train, test)
+    )
+    moved = decode_digits(model, test_codes, (test.y + 1) % model.classes)
+    slants = (measure_hand(images)[:, 0].cpu() for images in (test.x, moved))
+    noise = torch.randn(len(test), model.latent_dim, generator=torch.Generator().manual_seed(seed))
+    drawn = decode_digits(model, noise.to(test.x.device), test.y)
+    return {
+        "neighbours": knn_accuracy(test_codes, test.y, reference=(train_codes, train.y)),
+        "slant": spearmanr(*slants).statistic.item(),
+        "asked": (predict(judge, drawn)[0] == test.y).float().mean().item(),
     }
 
 

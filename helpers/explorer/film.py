@@ -8,7 +8,7 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor, nn
 
-from helpers.checks import check_codes, check_digits
+from helpers.checks import check_classes, check_codes
 from helpers.explorer.static import document
 from helpers.explorer.weights import EXAMPLES, pack
 from helpers.plots import PALETTE
@@ -29,7 +29,7 @@ def save_film(path: str | Path, way: Tensor, y: Tensor, model: nn.Module) -> dic
     way, y = way.cpu(), y.cpu()
     codes = way.flatten(0, 1)
     check_codes("way", codes)
-    check_digits("y", y)
+    check_classes("y", y)
     if len(y.unique()) < 3:
         raise ValueError(f"y must hold three kinds of digits or more, for a plane to tell apart, got {y.unique()}")
     sides = best_sides(way[-1], y)  # (latent_dim, 2)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.checks import check_digits, check_images
+from helpers.checks import check_classes, check_images
 from helpers.explorer.projections import project, spread
 
 FAR = 1_000.0  # no code or place lies so far out; beyond it, a number is a mistake
@@ -55,7 +55,7 @@ class LatentSpace:
         if x.ndim != 4 or not len(x) or y.shape != x.shape[:1]:
             raise ValueError(f"x must be (n, 1, 28, 28) and y (n,), got {tuple(x.shape)} and {tuple(y.shape)}")
         check_images("x", x)
-        check_digits("y", y)
+        check_classes("y", y)
         self.device = next(model.parameters()).device
         if classifier and (theirs := next(classifier.parameters()).device) != self.device:
             raise ValueError(f"classifier must be on {self.device}, like the model, got {theirs}")

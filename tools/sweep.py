@@ -60,14 +60,16 @@ RUNS: list[dict[str, Any]] = [
     *({"name": name, "seed": seed} for name in ("cnn_classifier", "cae", "vae", "conv_vae") for seed in (0, 1, 2)),
     *({"name": "cnn_classifier", "seed": seed, **change} for change in ABLATIONS for seed in (0, 1, 2)),
     *({"name": "cae", "seed": 0, "latent_dim": size, "epochs": 4} for size in (2, 4, 8, 16, 32, 64)),
-    # what lies between vae_textbook and vae, one change after the other, each for five epochs on its own schedule
+    # what lies between vae_textbook and vae: depth, activation, width, each for five epochs on its own schedule
     *(
         {"name": "vae_textbook", "seed": seed, "epochs": 5, "encoder": encoder, "decoder": decoder, "activation": act}
         for encoder, decoder, act in (
             ([400], [400], "ReLU"),
+            ([400], [400], "SiLU"),
             ([512], [512], "SiLU"),
             ([1344], [1344], "SiLU"),  # as many parameters as `vae` has
             ([400] * 3, [400] * 4, "ReLU"),
+            ([400] * 3, [400] * 4, "SiLU"),
             ([512] * 3, [512] * 4, "SiLU"),
         )
         for seed in (0, 1, 2)

@@ -55,7 +55,7 @@ GUIDANCE: dict[str, Any] = {"weight": 1.5, "between": (0.5, 1.0), "steps": 4}
 SHORT: dict[str, Any] = {"ema": 0.995}  # the average of few batches must forget the first ones sooner
 # What each part of the classifier's recipe is worth: without shifts; without a schedule, at Adam's usual rate; with
 # three epochs. (False and not None: None is what a run has that does not change a setting.)
-ABLATIONS = [{"augment": False}, {"schedule": "constant", "lr": 1e-3}, {"epochs": 3}]
+ABLATIONS: list[dict[str, Any]] = [{"augment": False}, {"schedule": "constant", "lr": 1e-3}, {"epochs": 3}]
 RUNS: list[dict[str, Any]] = [
     *({"name": name, "seed": seed} for name in ("cnn_classifier", "cae", "vae", "conv_vae") for seed in (0, 1, 2)),
     *({"name": "cnn_classifier", "seed": seed, **change} for change in ABLATIONS for seed in (0, 1, 2)),
@@ -218,8 +218,8 @@ def generator_again(name="flow", seed=0, coder=None, short=False, beta=None, lat
         flow, flow_history = load(name, Flow, device)
     else:
         settings = SHORT | {"epochs": 20} if short else {}
-        said = [posteriors(vae, split) for split in (train, mnist.valid)]
-        flow, flow_history = refit(name, seed, *said, settings, latent_dim=vae.latent_dim)
+        said, said_valid = (posteriors(vae, split) for split in (train, mnist.valid))
+        flow, flow_history = refit(name, seed, said, said_valid, settings, latent_dim=vae.latent_dim)
     changes = {"coder": coder, "short": short, "beta": beta, "latent_dim": latent_dim}
     with joblib.parallel_config(backend="sequential"):
         scored = generator_scores(vae, flow, judged, mnist.train, seed)

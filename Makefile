@@ -14,7 +14,7 @@ SSE4   := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(ALONE)
 # As many files at once as there are cores, each on one thread.
 ALONGSIDE := -n auto --maxprocesses 4 --dist loadscope
 
-.PHONY: help run lab test check portable stress scratch notebooks retrain bench gpu site lock clean
+.PHONY: help run lab test check portable sse4 avx2 stress scratch notebooks retrain bench gpu site lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,9 +37,13 @@ check: $(READY)  ## the fast loop: style and quick unit tests, no notebook is ru
 	$(BIN)/mypy
 	$(ALONE) $(BIN)/pytest $(ALONGSIDE) tests -m "not browser and not slow"
 
-portable: $(READY)  ## the notebooks that amplify rounding against their outputs, as on older processors
+portable: sse4 avx2  ## the notebooks that amplify rounding against their outputs, as on older processors
+
+sse4: $(READY)
 	RETRAIN=0 $(SSE4) $(BIN)/pytest $(ALONGSIDE) notebooks/01_data.ipynb notebooks/05_guided_generation.ipynb
-	@# Without AVX-512 this machine is one of the older processors itself, and `make test` was that run.
+
+# Without AVX-512 this machine is one of the older processors itself, and `make test` was that run.
+avx2: $(READY)
 	! grep -qs avx512f /proc/cpuinfo || \
 		RETRAIN=0 $(AVX2) $(BIN)/pytest $(ALONGSIDE) $(or $(NOTEBOOKS),notebooks/0[02-9]_*.ipynb)
 

@@ -451,9 +451,7 @@ def test_the_explorer_answers_every_question_as_on_the_cpu(pair):
 
 def test_the_explorer_shows_the_same_plane_atlas_picture_and_page(pair, tmp_path):
     here, there = pair
-    if here.plane == "map":
-        torch.testing.assert_close(grey([there.atlas]), grey([here.atlas]), rtol=0, atol=GREY)
-    for name in ("decoder", "classifier", "encoder", "images"):  # empty where the page shows tiles
+    for name in ("decoder", "classifier", "encoder", "images", "atlas"):  # the page decodes, so there are no tiles
         assert getattr(there, name) == getattr(here, name)
     for name in ("bounds", "centres"):
         torch.testing.assert_close(getattr(there, name), getattr(here, name), **NEAR)

@@ -1,6 +1,7 @@
 """Notebooks where it is hard to run them: without a network, in strange places, interrupted, with broken data."""
 
 import asyncio
+import configparser
 import os
 import re
 import shutil
@@ -16,6 +17,9 @@ from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
+PATTERNS = configparser.RawConfigParser()
+PATTERNS.read(ROOT / "tests" / "nbval.cfg")
+DURATION = PATTERNS["duration"]
 
 # Python imports a module of this name first of all: no address but this machine's can be reached after it.
 NO_NETWORK = """
@@ -64,9 +68,10 @@ def code_cells(name):
 
 
 def printed(notebook):
-    """Return what the cells print, of those whose output is the same everywhere."""
+    """Return what the cells print, of those whose output is the same everywhere; durations are none of it."""
     cells = [cell for cell in notebook.cells if "nbval-ignore-output" not in cell.metadata.get("tags", ())]
-    return "".join(output.text for cell in cells for output in cell.outputs if output.get("name") == "stdout")
+    text = "".join(output.text for cell in cells for output in cell.outputs if output.get("name") == "stdout")
+    return re.sub(DURATION["regex"], DURATION["replace"], text)
 
 
 def contents(folder):

@@ -273,9 +273,9 @@ def log_pixels(logits: Tensor, pixels: Tensor) -> Tensor:
 def grid(step: float, reach: float) -> Tensor:
     """Return the points of a square grid, `step` apart, that lie within `reach` of the origin, (g, 2)."""
     side = round(reach / step)
-    line = step * torch.arange(-side, side + 1)
-    points = torch.cartesian_prod(line, line)
-    return points[points.norm(dim=1) <= reach]
+    line = torch.arange(-side, side + 1)
+    places = torch.cartesian_prod(line, line)
+    return step * places[places.square().sum(1) <= (reach / step) ** 2 + 1e-6]  # whole numbers: the same everywhere
 
 
 def _matrix(name: str, values: Array, d: int | None = None) -> np.ndarray:

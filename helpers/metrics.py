@@ -190,10 +190,13 @@ def sample_mixture(mixture: GaussianMixture, n: int, seed: int = 0) -> Tensor:
     """Draw n codes, (n, d) float32, from a fitted mixture; one seed gives the same codes every time."""
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
-    mixture.random_state = seed
-    codes, _ = mixture.sample(n)
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))  # scikit-learn sorts them by component
-    return torch.from_numpy(codes).float()[order]
+    random = np.random.default_rng(seed)
+    component = random.choice(len(mixture.weights_), n, p=mixture.weights_)
+    # Cholesky's factor is unique; scikit-learn's own `sample` takes the singular vectors of the covariance,
+    # whose signs, and with them the draws, differ from processor to processor
+    factors = np.linalg.cholesky(mixture.covariances_)[component]
+    noise = random.standard_normal((n, mixture.means_.shape[1]))
+    return torch.from_numpy(mixture.means_[component] + np.einsum("nij,nj->ni", factors, noise)).float()
 
 
 def umap_plane(codes: Array, neighbours: int = 10, metric: str = "euclidean", seed: int = 0) -> Tensor:

@@ -99,6 +99,30 @@ def test_a_flood_ends_on_the_last_position_with_two_in_flight(blank):
     assert found["shown"] == 9999 and found["most"] <= 2 and found["left"] == 0 and found["sent"] < 100
 
 
+def test_questions_with_a_pause_are_few_and_the_last_one_is_asked(blank):
+    found = blank.evaluate(
+        """async () => {
+            const sent = [];
+            const link = createLink((question) => (sent.push(question), link.receive(question)), { pause: () => 50 });
+            const start = performance.now();
+            for (let k = 0; k < 20; k++) {
+                link.ask({ xy: k });
+                await new Promise((done) => setTimeout(done, 10));
+            }
+            const took = performance.now() - start;
+            await new Promise((done) => setTimeout(done, 80));
+            const last = sent.at(-1);
+            link.ask({ xy: 20 }), link.ask({ xy: 21 });
+            link.close();
+            await new Promise((done) => setTimeout(done, 80));
+            return { sent: sent.map((question) => question.xy), most: 1 + took / 50, last, start };
+        }"""
+    )
+    assert found["sent"][0] == 0 and 2 <= len(found["sent"]) <= found["most"] + 3
+    assert found["last"]["xy"] == 19 and found["last"]["asked"] > found["start"] + 100
+    assert found["sent"][-1] == 20  # after a rest at once; and what still waits when it is closed is not asked
+
+
 def test_stale_and_foreign_replies_are_dropped_and_lost_ones_time_out(blank):
     found = blank.evaluate(
         """async () => {

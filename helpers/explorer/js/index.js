@@ -25,6 +25,8 @@ import { createReadout } from "./readout.js";
  * @typedef {{ kind: string, page: string, number: number, asked: number, error?: string, [more: string]: any }} Reply
  */
 
+const PAUSE = 100; // ms between questions about places whose exact picture is on screen already
+
 /** @type {Record<string, (reply: Reply, buffers: DataView[]) => Record<string, any>>} */
 const UNPACK = {
   query: (reply, [pixels, neighbour]) => ({
@@ -59,8 +61,9 @@ async function initialize({ model }) {
    * @param {() => any} does.ask
    * @param {(reply: Reply, found: Record<string, any> | null) => void} does.show
    * @param {() => void} [does.lost]
+   * @param {() => number} [does.pause]
    */
-  function connect(name, { ask, show, lost }) {
+  function connect(name, { ask, show, lost, pause }) {
     const link = createLink(
       ({ buffers, ...question }) => {
         try {
@@ -69,7 +72,7 @@ async function initialize({ model }) {
           // The kernel has gone. The slot times out like any other lost question.
         }
       },
-      { onLost: lost },
+      { onLost: lost, pause },
     );
     /** @param {Reply} reply @param {DataView[]} buffers */
     function receive(reply, buffers) {
@@ -109,6 +112,7 @@ async function initialize({ model }) {
 
   connect("xy", {
     ask: () => ({ kind: "query", xy: model.get("xy") }),
+    pause: () => (local.exact && model.get("instant") !== false ? PAUSE : 0),
     show(reply, frame) {
       if (!frame) return note(reply.error);
       // An answer for a place the pointer has left is older than the frame on screen.

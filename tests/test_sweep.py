@@ -256,6 +256,18 @@ def test_the_error_is_on_the_scale_of_minus_one_to_one(easy, classifier):
     assert row["mse"] == pytest.approx((2 * easy.test.x).square().mean().item(), rel=1e-4)
 
 
+def test_guided_digits_are_scored_as_the_draws_of_notebook_07(easy, monkeypatch):
+    monkeypatch.setattr(sweep, "load_mnist", lambda device: easy)
+    torch.manual_seed(0)
+    save("vae20", VAE(latent_dim=3, encoder=(8,), decoder=(8,)), {})
+    save("cnn_classifier", CNN(channels=(2, 3), hidden=4), {})
+    save("judge", Judge((2, 3, 4)), {})
+    row, again = sweep.guided_digits(), sweep.guided_digits()
+    assert row.pop("seconds") > 0 < again.pop("seconds") and row == again
+    assert (row.pop("name"), row.pop("seed")) == ("vae20", 0)
+    assert row.pop("frechet") > 0 and row.pop("density") >= 0 and all(0 <= share <= 1 for share in row.values())
+
+
 def test_a_vae_samples_its_prior_and_an_autoencoder_what_its_codes_are_like():
     codes = 100 + 7 * torch.randn(500, 3)
     prior, fitted = sweep.sample(VAE(latent_dim=3), codes, 4000), sweep.sample(CAE(3), codes, 4000)

@@ -133,7 +133,7 @@ def flow(steps=36, count=500, rows=5):
     (flow, _), (vae, _) = load("flow", Flow), load("residual_vae", ResidualVAE)
     y = torch.arange(count) % 10
     noise = torch.randn(count, flow.latent_dim, generator=torch.Generator().manual_seed(0))
-    end, way = transport(flow, noise, y, weight=1.25, steps=steps)  # a little guidance
+    end, way = transport(flow, noise, y, weight=1.5, steps=steps, between=(0.5, 1.0))  # as notebook 07 chose
     places = way @ best_sides(end, y)  # (steps + 1, count, 2)
     low, high = (places.flatten(0, 1).quantile(q, 0).tolist() for q in (0.002, 0.998))
     for step in tqdm(range(steps + 1), unit="picture"):

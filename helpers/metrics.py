@@ -25,7 +25,7 @@ NOISE = -1  # the label of a code that no cluster took, as in scikit-learn
 
 
 @torch.inference_mode()
-def predict(classifier: nn.Module, images: Tensor, batch_size: int = 1000) -> tuple[Tensor, Tensor]:
+def predict(classifier: nn.Module, images: Tensor, batch_size: int = 250) -> tuple[Tensor, Tensor]:
     """Return the class that a classifier reads in each image, (n,) int64, and its confidence in [0, 1], (n,).
 
     images: (n, 1, 28, 28) in [0, 1], or for a classifier's last layer the features of images, (n, d).
@@ -39,7 +39,7 @@ def predict(classifier: nn.Module, images: Tensor, batch_size: int = 1000) -> tu
 
 
 @torch.inference_mode()
-def features(classifier: CNN, x: Tensor, batch_size: int = 1000) -> Tensor:
+def features(classifier: CNN, x: Tensor, batch_size: int = 250) -> Tensor:
     """Return the input of a CNN's last layer for each image, (n, 1, 28, 28) -> (n, hidden)."""
     check_device(classifier, x=x)
     check_images("x", x)

@@ -135,6 +135,24 @@ def two_sample_accuracy(a: Array, b: Array, seed: int = 0) -> float:
     return float(network.score(asked, np.arange(2).repeat(len(asked) // 2)))
 
 
+def score_card(real: Array, fake: Array) -> dict[str, float]:
+    """Return all that this module says of `fake`, (m, d), beside `real`, (n, d), features of as many images.
+
+    - `frechet`, `precision`, `recall`, `density` and `coverage`: see the functions of these names;
+    - `told`: the `two_sample_accuracy`.
+    """
+    precision, recall = precision_recall(real, fake)
+    density, coverage = density_coverage(real, fake)
+    return {
+        "frechet": frechet_distance(fake, real),
+        "precision": precision,
+        "recall": recall,
+        "density": density,
+        "coverage": coverage,
+        "told": two_sample_accuracy(fake, real),
+    }
+
+
 def nearest(a: Array, b: Array) -> tuple[Tensor, Tensor]:
     """Return the distance from each member of a, (n, d), to the nearest of b, (m, d), and the index of that, both (n,).
 

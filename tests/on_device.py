@@ -344,7 +344,7 @@ def test_metrics_are_the_same(networks):
     check(lambda codes, y: metrics.knn_accuracy(codes[:50], y[:50], reference=(codes[50:], y[50:])), codes, y)
     check(lambda a: metrics.frechet_distance(a[:90], a[90:]), codes)
     check(lambda a: metrics.sample_mixture(metrics.fit_mixture(a, 2), 9), codes)
-    for compare in (metrics.precision_recall, metrics.density_coverage, metrics.two_sample_accuracy):
+    for compare in (metrics.score_card, metrics.two_sample_accuracy):
         check(lambda a, compare=compare: compare(a[:90], a[90:]), codes)
     check(lambda a: tuple(each.cpu() for each in metrics.nearest(a[:90], a[90:])), codes)
     check(metrics.effective_classes, y)

@@ -26,6 +26,7 @@ from helpers.metrics import (
     precision_recall,
     predict,
     sample_mixture,
+    score_card,
     score_clusters,
     two_sample_accuracy,
     umap_plane,
@@ -173,6 +174,14 @@ def test_sets_in_several_batches_of_rows_are_one_set():
     distances, indices = nearest(a, b)
     assert torch.allclose(distances, (a - b[indices]).norm(dim=1), atol=1e-3)
     assert torch.equal(indices[1500:1600], nearest(a[1500:1600], b)[1])
+
+
+def test_a_card_holds_every_score_of_the_same_two_sets():
+    real, fake = torch.randn(90, 3), torch.randn(80, 3) + 0.5
+    card = score_card(real, fake)
+    assert card["frechet"] == frechet_distance(fake, real) and card["told"] == two_sample_accuracy(fake, real)
+    assert (card["precision"], card["recall"]) == precision_recall(real, fake)
+    assert (card["density"], card["coverage"]) == density_coverage(real, fake)
 
 
 # samplers

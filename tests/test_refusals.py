@@ -35,6 +35,7 @@ from helpers.metrics import (
     precision_recall,
     predict,
     sample_mixture,
+    score_card,
     score_clusters,
     two_sample_accuracy,
     umap_plane,
@@ -91,7 +92,7 @@ PICTURES = {
     "must be finite, got nan": x.where(x < 0.9, nan),
 }
 PAIRS = [
-    *((function, "real", "fake") for function in (precision_recall, density_coverage)),
+    *((function, "real", "fake") for function in (precision_recall, density_coverage, score_card)),
     *((function, "a", "b") for function in (two_sample_accuracy, nearest)),
 ]
 CLASSES = {

@@ -262,8 +262,8 @@ def test_guided_digits_are_scored_as_the_draws_of_notebook_07(easy, monkeypatch)
     save("vae20", VAE(latent_dim=3, encoder=(8,), decoder=(8,)), {})
     save("cnn_classifier", CNN(channels=(2, 3), hidden=4), {})
     save("judge", Judge((2, 3, 4)), {})
-    row, again = sweep.guided_digits(), sweep.guided_digits()
-    assert row.pop("seconds") > 0 < again.pop("seconds") and row == again
+    row = sweep.guided_digits()
+    assert row == sweep.guided_digits()
     assert (row.pop("name"), row.pop("seed")) == ("vae20", 0)
     assert row.pop("frechet") > 0 and row.pop("density") >= 0 and all(0 <= share <= 1 for share in row.values())
 

@@ -95,7 +95,7 @@ def transport(
     steps: int = 8,
     solver: str = "midpoint",
     between: tuple[float, float] = (0.0, 1.0),
-    batch_size: int = 1000,
+    batch_size: int = 500,
 ) -> tuple[Tensor, Tensor]:
     """Carry noise to codes in `steps` equal steps of time; one noise and one label give one code.
 
@@ -136,7 +136,7 @@ def _path(flow, z, y, weight, between, steps, advance):
 
     def velocity(z, t):
         guided = weight != 1 and between[0] <= t < between[1]
-        t = torch.full_like(z[:, :1], t)
+        t = torch.full_like(z[:1, :1], t)  # one time for all
         wanted = flow(z, t, y)
         return torch.lerp(flow(z, t, nothing), wanted, weight) if guided else wanted
 

@@ -271,7 +271,8 @@ def test_classes_are_called_by_their_names(saved, explorer):
     verdict = saved.locator(".lx-readout .lx-value").nth(1).inner_text()
     assert verdict.split("  \N{MIDDLE DOT}")[0] in FASHION.classes
     draw(saved, [(0.3, 0.3), (0.7, 0.3), (0.6, 0.8)])
-    assert saved.locator(".lx-verdict").inner_text().removeprefix("Looks like: ").split(" \N{MIDDLE DOT}")[0] in FASHION.classes
+    verdict = saved.locator(".lx-verdict").inner_text().removeprefix("Looks like: ")
+    assert verdict.split(" \N{MIDDLE DOT}")[0] in FASHION.classes
     everything = saved.locator("body").inner_text() + saved.locator(".lx").evaluate("lx => lx.innerHTML")
     assert "digit of" not in everything and "draw a picture" in everything and "nearest training picture" in everything
 

@@ -186,7 +186,7 @@ def card(path, notebook):
 
 
 def shrink():
-    """Drop 6 MB: unused icons, translations, the theme's maps; and figures in 256 colours or less sharp if that helps."""
+    """Drop 6 MB: unused icons, translations, the theme's maps; figures in 256 colours or less sharp if that helps."""
     for path in SITE.rglob("*.map"):
         path.unlink()
     shutil.rmtree(SITE / "_static" / "locales")

@@ -328,6 +328,18 @@ def test_repr_is_fixed_and_a_picture_rides_along(explorer):
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.model_id
 
 
+def test_classes_have_names(explorer, tmp_path):
+    assert explorer.names == list("0123456789")
+    names = ["T-shirt", *"123456789"]
+    made = LatentExplorer(model, x, y, classifier, names=tuple(names))
+    assert made.names == names and made._repr_mimebundle_()[0]["image/png"]
+    made.save_html(tmp_path / "named.html")
+    assert '"T-shirt"' in (tmp_path / "named.html").read_text()
+    for bad in (names[1:], [*names, "10"], [None] * 10, 3):
+        with pytest.raises(TraitError, match="names"):
+            LatentExplorer(model, x, y, names=bad)
+
+
 def test_every_part_has_a_picture_for_where_no_kernel_runs(explorer):
     for part in (Plane(explorer), Readout(explorer), Pad(explorer)):
         data, _ = part._repr_mimebundle_()

@@ -8,6 +8,7 @@ import pytest
 import torch
 from small import SETUP, classifier, model, styled, x, y
 
+from helpers.data import FASHION, MNIST
 from helpers.explorer import LatentExplorer
 from helpers.explorer.film import save_film
 from helpers.explorer.static import link, script
@@ -28,8 +29,9 @@ def page():
 @pytest.fixture(scope="module")
 def explorer(request):
     """An explorer of two dimensions or styles; or of five on their PCA plane or a map, sent to a code off it."""
-    if (kind := getattr(request, "param", "z")) in ("z", "styles"):
-        return LatentExplorer(model if kind == "z" else styled, x, y, classifier)
+    if (kind := getattr(request, "param", "z")) in ("z", "styles", "clothes"):
+        names = FASHION.classes if kind == "clothes" else MNIST.classes
+        return LatentExplorer(styled if kind == "styles" else model, x, y, classifier, names=names)
     deep = VAE(latent_dim=5).eval()
     deep.decoder[0].weight.data.mul_(8)
     places = torch.rand(200, 2, generator=torch.Generator().manual_seed(0)) if kind == "map" else None
@@ -260,6 +262,19 @@ def test_saved_pad_reads_places_and_decodes_as_python_does(saved, explorer):
     assert said["ellipse"][:2] == pytest.approx(found["ellipse"][:2], rel=0.01)
     saved.get_by_role("button", name="clear", exact=True).click()
     saved.wait_for_function("!document.querySelector('.lx-cloud:not([hidden])')")
+
+
+@pytest.mark.parametrize("explorer", ["clothes"], indirect=True)
+def test_classes_are_called_by_their_names(saved, explorer):
+    assert set(saved.locator(".lx-digit").all_inner_texts()) <= set(FASHION.classes)
+    assert saved.locator(".lx-readout .lx-class").all_inner_texts() == list(FASHION.classes)
+    verdict = saved.locator(".lx-readout .lx-value").nth(1).inner_text()
+    assert verdict.split("  \N{MIDDLE DOT}")[0] in FASHION.classes
+    draw(saved, [(0.3, 0.3), (0.7, 0.3), (0.6, 0.8)])
+    verdict = saved.locator(".lx-verdict").inner_text().removeprefix("Looks like: ")
+    assert verdict.split(" \N{MIDDLE DOT}")[0] in FASHION.classes
+    everything = saved.locator("body").inner_text() + saved.locator(".lx").evaluate("lx => lx.innerHTML")
+    assert "digit of" not in everything and "draw a picture" in everything and "nearest training picture" in everything
 
 
 def written(page, selector=".lx-large"):

@@ -119,6 +119,8 @@ def test_every_notebook_can_be_taken_away_without_its_outputs(site, walked):
         (link,) = re.findall(r'<p class="notebook">.*?<a href="(.+?)" download', (site / name).read_text("utf-8"))
         taken = (site / name).parent / link
         assert taken.name == path.name and "image/png" not in taken.read_text("utf-8")
+        (back,) = re.findall(r"\[This notebook as a page\]\((.+?)\)", taken.read_text("utf-8"))
+        assert (taken.parent / back).resolve() == (site / name).resolve()
 
 
 def hover(screen, frame):

@@ -14,7 +14,9 @@ import numpy as np
 from PIL import Image
 
 SHOWN = re.compile(r"\bLatentExplorer\(")  # in the text of an output: an explorer, or a panel of one
-LIKE = 4  # grey levels that a picture may differ on average from the committed one: other processors round otherwise
+# Grey levels that a picture may differ on average from the committed one: other processors draw another UMAP, 6 levels
+# away; other explorers are 15 away or more
+LIKE = 8
 PICTURE = 'open({path!r}, "wb").write({name}._repr_mimebundle_()[0].get("image/png", b""))'
 
 
@@ -46,9 +48,12 @@ def save(notebook, name, folder, page):
     end = next((k for k, statement in enumerate(body) if name in saves(statement)), len(body) - 1)
     call = saves(body[end]).get(name) or ast.parse(f"{name}.save_html(None)", mode="eval").body
     call.args[0] = ast.Constant(str(page))
+    pad = any(f"Pad({name})" in cell.source for cell in notebook.cells) or name in saves(body[end])
     picture = page.with_suffix(".png")
     pictures = [output.data["image/png"] for output in first.outputs if SHOWN.search(text(first)) and has_png(output)]
     source = leading_to(names(call)[1], [*chain.from_iterable(map(parsed, before)), *body[:end]])
+    if not pad:  # a page has what the notebook shows: without a pad nobody needs the encoder, half of its size
+        source += f"\n{name}.encoder = b''"
     source += f"\n{ast.unparse(call)}\n" + (PICTURE.format(name=name, path=str(picture)) if pictures else "")
     environment = os.environ | {"RETRAIN": "0"}
     done = subprocess.run([sys.executable, "-c", source], cwd=folder, env=environment, capture_output=True, text=True)

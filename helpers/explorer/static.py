@@ -78,7 +78,7 @@ def link(entry: Path) -> str:
 
 RAW = ("points", "digits", "atlas", "facts", "neighbours", "codes")  # bytes as they are
 PACKED = ("decoder", "classifier", "encoder", "images")  # compressed already
-FIXED = ("centres", "bounds", "shown", "tiles", "palette", "plane", "classes", "prior", "projection", "anchor")
+FIXED = ("centres", "bounds", "shown", "tiles", "names", "palette", "plane", "classes", "prior", "projection", "anchor")
 MOVED = ("layers", "smooth", "xy", "pins", "text")
 
 
@@ -120,8 +120,8 @@ def document(
 
 # Title, first paragraph, and the width of the page in pixels
 PLANE = (
-    "A latent plane of digits",
-    """Every place on the plane stands for a code, and the large digit is what a neural network makes of that code. Move
+    "A latent plane",
+    """Every place on the plane stands for a code, and the large image is what a neural network makes of that code. Move
 the pointer, a finger or the arrow keys; click or press Enter to pin a place.""",
     780,
 )
@@ -133,8 +133,8 @@ draw a digit below, and the network writes in your hand.""",
     940,
 )
 EXACT = """The networks came along, their weights rounded so far that no pixel differs by more than one of
-255 grey levels. The nearest digits are looked for among those that came along too, the first thousand of the points."""
-BLENDED = """Its digits are blended from those that were decoded when it was saved, for this page cannot run
+255 grey levels. The nearest images are looked for among those that came along too, the first thousand of the points."""
+BLENDED = """Its images are blended from those that were decoded when it was saved, for this page cannot run
 the networks. Exact ones, and a pad that reads a digit of your own, need the notebook and its kernel."""
 
 
@@ -163,9 +163,12 @@ def _draw_plane(explorer, figure):
     colours = [PALETTE[digit] for digit in np.frombuffer(explorer.digits, "u1")]
     plane = _axes(figure, (0.008, 0.008, 0.984, 0.984))
     plane.scatter(*points.T, s=5, c=colours, alpha=0.62, linewidths=0)
-    for digit, (x, y) in explorer.centres:
-        box = {"boxstyle": "circle,pad=0.3", "facecolor": "white", "edgecolor": PALETTE[digit], "alpha": 0.9}
-        plane.text(x, y, digit, ha="center", va="center", color=PALETTE[digit], weight="bold", fontsize=9, bbox=box)
+    for label, (x, y) in explorer.centres:
+        name, colour = explorer.names[label], PALETTE[label]
+        shape = "circle,pad=0.3" if len(name) < 3 else "round,pad=0.3,rounding_size=0.7"
+        box = {"boxstyle": shape, "facecolor": "white", "edgecolor": colour, "alpha": 0.9}
+        size = 9 if len(name) < 3 else 8
+        plane.text(x, y, name, ha="center", va="center", color=colour, weight="bold", fontsize=size, bbox=box)
     plane.plot(
         *explorer.xy, "o", markersize=11, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.8, zorder=9
     )
@@ -184,19 +187,21 @@ def _draw_readout(explorer, figure):
         return
     probs = seen.facts[0, :10].tolist()
     best = int(np.argmax(probs))
-    verdict = f"{best}  \N{MIDDLE DOT}  {round(100 * probs[best])} %"
+    verdict = f"{explorer.names[best]}  \N{MIDDLE DOT}  {round(100 * probs[best])} %"
     figure.text(0.97, 0.37, verdict, color=INK, ha="right", va="center")
-    bars = _axes(figure, (0.08, 0.07, 0.89, 0.25))
+    words = max(map(len, explorer.names)) > 2  # they stand upright beneath the bars
+    bars = _axes(figure, (0.08, 0.18, 0.89, 0.14) if words else (0.08, 0.07, 0.89, 0.25))
     bars.bar(range(len(probs)), [1] * len(probs), color="#f2f2f2", width=0.84)
     bars.bar(range(len(probs)), probs, color=PALETTE, width=0.84)
-    bars.set(ylim=(0, 1), xticks=range(len(probs)), xlim=(-0.45, len(probs) - 0.55))
+    bars.set_xticks(range(len(probs)), explorer.names, rotation=90 if words else 0)
+    bars.set(ylim=(0, 1), xlim=(-0.45, len(probs) - 0.55))
     bars.tick_params(length=0, labelcolor=QUIET, labelsize=8)
     bars.spines[:].set_visible(False)
 
 
 def _draw_pad(explorer, figure):
     pad = _axes(figure, (0.08, 0.08, 0.89, 0.89))
-    pad.text(0.5, 0.5, "a pad to draw a digit on:\nit needs a running kernel", color=QUIET, ha="center", va="center")
+    pad.text(0.5, 0.5, "a pad to draw on:\nit needs a running kernel", color=QUIET, ha="center", va="center")
 
 
 DRAW = {"plane": _draw_plane, "readout": _draw_readout, "pad": _draw_pad}

@@ -10,6 +10,7 @@ from ipywidgets import widget_serialization
 from torch import nn
 from traitlets import Any, Bool, Bytes, Enum, Instance, Int, List, TraitError, TraitType, Unicode, default, observe
 
+from helpers.data import MNIST
 from helpers.explorer.atlas import chart
 from helpers.explorer.cells import close_on_rerun, forget
 from helpers.explorer.protocol import LAYERS, LONGEST, answer, is_number
@@ -82,6 +83,8 @@ class LatentExplorer(Drawn):
     A conditional model, as helpers.models.ConditionalVAE, has a plane of styles: a place shows all ten digits in its
     hand, or the number `explorer.text`, and a digit drawn on the pad gives its own.
 
+    `names` are those of the ten classes, where they are not digits: `names=FASHION.classes`.
+
     `explorer.z`, a tuple of floats, is the code on screen; set it to go there, observe it to follow the pointer.
     `explorer.history`, (pins, latent_dim), holds the codes that were pinned. `explorer.space` answers for any place.
     The page decodes by itself; `explorer.missing`, {part: reason}, says what it cannot run, where that is anything.
@@ -107,6 +110,7 @@ class LatentExplorer(Drawn):
     # and what it blends, where it cannot
     atlas = Bytes().tag(sync=True)  # uint8 (tiles, tiles, 784), decoded at the middle of each tile
     neighbours = Bytes().tag(sync=True)  # uint8 (tiles, tiles, 784), the training images with the nearest codes
+    names = List(Unicode(), list(MNIST.classes), minlen=10, maxlen=10, help="Of the classes.").tag(sync=True)
     palette = List(Unicode(), list(PALETTE)).tag(sync=True)
     plane = Unicode().tag(sync=True)  # what the two axes are: "z", "PCA" or "map"
     classes = Bool().tag(sync=True)  # is there a classifier?

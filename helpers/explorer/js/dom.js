@@ -122,6 +122,8 @@ export function drawDigit(canvas, pixels, x = 0, y = 0) {
   context.putImageData(image, x * SIDE, y * SIDE);
 }
 
+/** What an image shows, in a word. @param {Model} model */
+export const thing = (model) => (model.get("names").join("") === "0123456789" ? "digit" : "picture");
 /** Does a classifier read what is drawn at a place? Not where that is every class. @param {Model} model */
 export const reads = (model) => model.get("classes") && model.get("shown") === 1;
 /** A minus as wide as a plus, so that numbers do not jump. @param {number} value @param {number} [digits] */

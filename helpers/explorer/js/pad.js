@@ -1,7 +1,7 @@
 // A pad to draw on. Strokes are prepared as MNIST did, read, and placed on the plane: see local.js and the kernel.
 
 import { createBars } from "./bars.js";
-import { contextOf, create, createDigit, drawDigit, follow, largest, percent } from "./dom.js";
+import { contextOf, create, createDigit, drawDigit, follow, largest, percent, thing } from "./dom.js";
 import { createWriting } from "./writing.js";
 
 const PAD = 112; // pixels sent, across and down: four for one of the digit's
@@ -13,6 +13,7 @@ const PAD = 112; // pixels sent, across and down: four for one of the digit's
  */
 export function createPad(model, el, signal) {
   const many = model.get("shown") > 1;
+  const names = model.get("names");
   const pad = create("div", many ? "lx-pad lx-hand" : "lx-pad", el);
   const paper = create("div", "lx-card", pad);
   const canvas = create("canvas", "lx-ink lx-paper", paper, {
@@ -20,17 +21,17 @@ export function createPad(model, el, signal) {
     height: PAD,
     tabindex: 0,
     role: "img",
-    "aria-label": "Pad: draw a digit with mouse, finger or pen. Delete clears it.",
+    "aria-label": `Pad: draw a ${thing(model)} with mouse, finger or pen. Delete clears it.`,
     "data-lm-suppress-shortcuts": "true",
   });
-  const hint = create("span", "lx-hint lx-invite", paper, { text: "draw a digit" });
+  const hint = create("span", "lx-hint lx-invite", paper, { text: `draw a ${thing(model)}` });
   const clear = create("button", "lx-switch lx-erase", paper, { type: "button", text: "clear" });
   const found = create("div", "lx-found", pad);
   const verdict = create("div", "lx-verdict", found, { "aria-live": "polite" });
   const showBars = createBars(model, found);
-  const label = create("label", "lx-line lx-name", found, { text: "encoded as a" });
+  const label = create("label", "lx-line lx-name", found, { text: "encoded as" });
   const choice = create("select", "lx-field", label, { title: "What the encoder is told; change it if it was misread" });
-  for (let k = 0; k < 10; k++) create("option", "", choice, { text: k });
+  for (const name of names) create("option", "", choice, { text: name });
   label.hidden = !many;
   const figure = (name, title) => {
     const box = create("figure", "lx-figure", found, { title });
@@ -41,8 +42,8 @@ export function createPad(model, el, signal) {
   const decoded = many ? figure("in your hand", "What the decoder writes with its style") : figure("decoded", "What the decoder draws at its code");
   const { draw: drawDecoded } = createWriting(model, "lx-thumbnail", decoded, many ? "in your hand" : "decoded", signal);
   const row = create("div", "lx-row", found);
-  create("span", "lx-name", row, { text: "nearest training digits" });
-  const neighbours = Array.from({ length: 6 }, (_, k) => createDigit("lx-thumbnail", row, `Nearest training digit ${k + 1}`));
+  create("span", "lx-name", row, { text: `nearest training ${thing(model)}s` });
+  const neighbours = Array.from({ length: 6 }, (_, k) => createDigit("lx-thumbnail", row, `Nearest training ${thing(model)} ${k + 1}`));
 
   const context = contextOf(canvas, { willReadFrequently: true });
   Object.assign(context, { lineWidth: 9, lineCap: "round", lineJoin: "round" });
@@ -94,7 +95,7 @@ export function createPad(model, el, signal) {
       return;
     }
     const best = drawn.probs ? largest(drawn.probs) : -1;
-    verdict.textContent = best < 0 ? "" : `Looks like a ${best}  \u00b7  ${percent(drawn.probs[best])}`;
+    verdict.textContent = best < 0 ? "" : `Looks like: ${names[best]}  \u00b7  ${percent(drawn.probs[best])}`;
     if (drawn.probs) showBars(drawn.probs);
     drawDigit(prepared, drawn.prepared);
     drawDecoded(drawn.recon);
@@ -103,7 +104,7 @@ export function createPad(model, el, signal) {
     neighbours.forEach((canvas, k) => {
       canvas.hidden = !drawn.neighbours[k];
       if (drawn.neighbours[k]) drawDigit(canvas, drawn.neighbours[k]);
-      canvas.title = `a ${drawn.digits[k]}`;
+      canvas.title = names[drawn.digits[k]];
     });
   }
 

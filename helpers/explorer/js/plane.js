@@ -1,4 +1,4 @@
-// The plane: every dot is a training image at its code, in the colour of its digit; the ring is where we are.
+// The plane: every dot is a training image at its code, in the colour of its class; the ring is where we are.
 
 import { bytes, clamp, contextOf, create, follow, signed } from "./dom.js";
 import { createLayers } from "./layers.js";
@@ -60,7 +60,8 @@ export function createPlane(model, el, signal, local) {
       ring.style.width = ring.style.height = `${(200 * sigma) / (right - left)}%`;
     }
     for (const [digit, xy] of model.get("centres")) {
-      place(create("span", "lx-digit", guides, { text: digit }), xy).style.color = model.get("palette")[digit];
+      const name = model.get("names")[digit];
+      place(create("span", name.length > 2 ? "lx-digit lx-word" : "lx-digit", guides, { text: name }), xy).style.color = model.get("palette")[digit];
     }
   }
 

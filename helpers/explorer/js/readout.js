@@ -1,7 +1,7 @@
 // The read-out: what the model draws at this place, large, and what the classifier makes of it.
 
 import { createBars } from "./bars.js";
-import { bits, create, createDigit, drawDigit, follow, largest, percent, reads, signed } from "./dom.js";
+import { bits, create, createDigit, drawDigit, follow, largest, percent, reads, signed, thing } from "./dom.js";
 import { createField, createWriting } from "./writing.js";
 
 /**
@@ -11,9 +11,11 @@ import { createField, createWriting } from "./writing.js";
  */
 export function createReadout(model, el, signal) {
   const many = model.get("shown") > 1;
+  const names = model.get("names");
+  const nearest = `nearest training ${thing(model)}`;
   const readout = create("div", many ? "lx-readout lx-many" : "lx-readout", el);
   const card = create("div", "lx-card", readout);
-  const { canvas: digit, draw } = createWriting(model, "lx-large", card, many ? "in the hand of this place" : "Decoded digit", signal);
+  const { canvas: digit, draw } = createWriting(model, "lx-large", card, many ? "in the hand of this place" : `Decoded ${thing(model)}`, signal);
   const badge = create("span", "lx-badge", card, { text: "waiting" });
   const off = create("span", "lx-badge lx-warning", card, { text: "off the data" });
   const line = (name, title, shown = true) => {
@@ -29,7 +31,7 @@ export function createReadout(model, el, signal) {
   const doubt = "Of these probabilities: 0 when the classifier is sure, 3.32 when it has no idea";
   const entropy = line("entropy", doubt, reads(model));
   const prior = line("log prior density", "Of the code under N(0, I)", model.get("prior"));
-  const neighbour = createDigit("lx-thumbnail", line("nearest training digit", "The real image whose code is nearest"), "Nearest training digit");
+  const neighbour = createDigit("lx-thumbnail", line(nearest, "The real image whose code is nearest"), nearest);
   const speech = create("div", "lx-speech", readout, { "aria-live": "polite" });
   let talk = 0;
 
@@ -39,7 +41,7 @@ export function createReadout(model, el, signal) {
 
   function showProbabilities(probs) {
     const best = largest(probs);
-    verdict.textContent = `${best}  \u00b7  ${percent(probs[best])}`;
+    verdict.textContent = `${names[best]}  \u00b7  ${percent(probs[best])}`;
     showBars(probs);
     entropy.textContent = `${bits(probs).toFixed(2)} bits`;
   }
@@ -58,7 +60,7 @@ export function createReadout(model, el, signal) {
     talk = setTimeout(() => {
       const [x, y] = model.get("xy").map((value) => value.toFixed(1));
       const best = frame.probs ? largest(frame.probs) : -1;
-      const sees = best < 0 ? "" : `, looks like a ${best}, ${Math.round(100 * frame.probs[best])} percent`;
+      const sees = best < 0 ? "" : `, looks like: ${names[best]}, ${Math.round(100 * frame.probs[best])} percent`;
       speech.textContent = `At ${x}, ${y}${sees}${frame.off ? ", off the data" : ""}`;
     }, 600);
   }

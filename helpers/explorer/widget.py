@@ -10,7 +10,6 @@ from ipywidgets import widget_serialization
 from torch import nn
 from traitlets import Any, Bool, Bytes, Enum, Instance, Int, List, TraitError, TraitType, Unicode, default, observe
 
-from helpers.data import MNIST
 from helpers.explorer.atlas import chart
 from helpers.explorer.cells import close_on_rerun, forget
 from helpers.explorer.protocol import LAYERS, LONGEST, answer, is_number
@@ -110,7 +109,7 @@ class LatentExplorer(Drawn):
     # and what it blends, where it cannot
     atlas = Bytes().tag(sync=True)  # uint8 (tiles, tiles, 784), decoded at the middle of each tile
     neighbours = Bytes().tag(sync=True)  # uint8 (tiles, tiles, 784), the training images with the nearest codes
-    names = List(Unicode(), list(MNIST.classes), minlen=10, maxlen=10, help="Of the classes.").tag(sync=True)
+    names = List(Unicode(), list("0123456789"), minlen=10, maxlen=10, help="Of the classes.").tag(sync=True)
     palette = List(Unicode(), list(PALETTE)).tag(sync=True)
     plane = Unicode().tag(sync=True)  # what the two axes are: "z", "PCA" or "map"
     classes = Bool().tag(sync=True)  # is there a classifier?
